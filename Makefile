@@ -1,0 +1,59 @@
+# From a fresh clone with Python ≥ 3.11: `make demo` or `make test`. Either makes the environment first.
+PYTHON ?= python3
+CORES ?= $(shell nproc)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
+
+.PHONY: help demo controls test test-results test-matrix lint format lock clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
+
+demo: $(READY) ## generate a cohort and run the whole chain on it; ends with a report
+	@$(SNAKEMAKE) --configfile studies/demo.yaml --quiet rules
+	@$(BIN)/snakemake --configfile studies/demo.yaml --report results/demo/report.html --quiet all
+	@echo "The report: results/demo/report.html"
+
+controls: $(READY) ## negative controls of the demo: no signal where there is none
+	@$(SNAKEMAKE) negative_controls --configfile studies/controls.yaml --quiet rules
+
+test: $(READY) ## unit tests and workflow tests
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+test-results: $(READY) ## tests of the results that `make demo` built
+	$(BIN)/python -m pytest tests/results
+
+test-matrix: ## the tests with the oldest and the newest torch, and on Python 3.12 where there is one
+	bash tests/matrix.sh
+
+lint: $(READY) ## ruff, snakefmt and snakemake --lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/snakefmt --check Snakefile rules
+	$(BIN)/snakemake --lint --configfile studies/demo.yaml
+
+format: $(READY) ## format the code
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/snakefmt Snakefile rules
+
+lock: ## write envs/requirements.lock anew from envs/requirements.in
+	rm -rf .venv-lock
+	$(PYTHON) -m venv .venv-lock
+	.venv-lock/bin/pip install --quiet --requirement envs/requirements.in
+	(head -n 1 envs/requirements.lock; .venv-lock/bin/pip freeze --all --exclude pip | sort -f) > envs/requirements.new
+	mv envs/requirements.new envs/requirements.lock
+	rm -rf .venv-lock
+
+clean: ## remove the environment (results stay)
+	rm -rf $(VENV) .venv-*
+
+# The stamp is written last, so that an interrupted installation is done again.
+$(READY): envs/requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, found " + sys.version)'
+	@echo "making the environment in $(VENV) (about two minutes, 5 GB)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
+	@touch $(READY)

@@ -1,0 +1,44 @@
+# Histocarta: from whole-slide images to maps of molecular traits, tumour heterogeneity and survival.
+#
+#   snakemake --cores 8                                          the published study (config.yaml)
+#   snakemake --cores 2 --configfile studies/demo.yaml           a generated cohort, in minutes
+#   snakemake --profile slurm                                    on a cluster
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+configfile: f"{workflow.basedir}/config.yaml"
+
+
+report: "rules/report/workflow.rst"
+
+
+include: "rules/common.smk"
+include: "rules/demo.smk"
+include: "rules/cohort.smk"
+include: "rules/tiles.smk"
+include: "rules/training.smk"
+include: "rules/predictions.smk"
+include: "rules/evaluation.smk"
+include: "rules/cartography.smk"
+include: "rules/survival.smk"
+include: "rules/recovery.smk"
+include: "rules/figures.smk"
+include: "rules/controls.smk"
+include: "rules/summary.smk"
+
+
+onstart:
+    hold_results()
+
+
+onsuccess:
+    print_summaries()
+
+
+rule all:
+    default_target: True
+    input:
+        [figures_of(cohort) for cohort in study.study.cohorts],
+        [summary_of(cohort) for cohort in study.study.cohorts],

@@ -1,0 +1,239 @@
+# What every stage asks for: the validated configuration, the paths of results, and the slides of a cohort.
+import fcntl
+import re
+import sys
+from functools import cache
+from pathlib import Path
+
+from workflow_scripts.lib import configuration, planning, provenance
+from workflow_scripts.lib.errors import InputError
+
+try:
+    study = configuration.load(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+
+wildcard_constraints:
+    cohort="[A-Za-z0-9][A-Za-z0-9._-]*",
+    slide="[A-Za-z0-9][A-Za-z0-9._-]*",
+    trait="[A-Za-z0-9][A-Za-z0-9._-]*",
+    round=r"\d+",
+    chunk=r"\d+",
+
+
+def code_of(rule_name):
+    """Fingerprint of the code that a rule's script runs; as a parameter it reruns the rule when that code changes."""
+    return provenance.code_version(Path(workflow.basedir) / "workflow_scripts" / f"{rule_name}.py")
+
+
+def cohort_of(wildcards):
+    return study.cohorts[wildcards.cohort]
+
+
+def traits_of(wildcards):
+    return cohort_of(wildcards).traits
+
+
+def rounds():
+    return range(1, study.splits.rounds + 1)
+
+
+def given(*paths):
+    """Those of some configured paths that are given, as Snakemake wants them."""
+    return [str(path) for path in paths if path is not None]
+
+
+def assembled(wildcards):
+    """Outputs of the one checkpoint: after it, which slides there are and what each model trains on is known."""
+    return checkpoints.assemble_cohort.get(cohort=wildcards.cohort).output
+
+
+def listed_slides(wildcards):
+    """The usable rows of a cohort's sheet, file by slide id."""
+    return planning.usable_files(assembled(wildcards).sheet)
+
+
+def tile_store(wildcards, slide):
+    return f"results/{wildcards.cohort}/tiles/{slide}.h5"
+
+
+def tile_stores(wildcards):
+    return [tile_store(wildcards, slide) for slide in listed_slides(wildcards)]
+
+
+def hold_results():
+    """Let one run at a time write into results/. The kernel drops the hold with the process, however that ends."""
+    Path("results").mkdir(exist_ok=True)
+    hold = open("results/.held", "w")
+    try:
+        fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit("another run is writing into results/ of this folder: wait for it, or stop it, then run this again")
+    except OSError as error:
+        print(f"results/ cannot be held on this disk ({error}): take care that no other run writes into it")
+    globals()["held_results"] = hold
+
+
+# The cohort
+
+
+def assembly_inputs(wildcards):
+    cohort = cohort_of(wildcards)
+    return {
+        "slides": given(cohort.slides.manifest, cohort.slides.sheet),
+        "expression": given(*cohort.expression.model_dump().values()),
+        "clinical": given(cohort.clinical),
+        "split": given(cohort.split),
+    }
+
+
+def folder_listing(wildcards):
+    """Names in a folder of slides that has no manifest: a slide that is added or removed changes the cohort."""
+    slides = cohort_of(wildcards).slides
+    if slides.folder is None or slides.manifest is not None or not slides.folder.is_dir():
+        return []
+    return sorted(path.name for path in slides.folder.iterdir())
+
+
+# Slides and tiles
+
+
+def slide_file(wildcards):
+    """A slide's file. One that was never there is no error: its store says so, and its coming reruns it.
+
+    One that is gone after it was tiled stays the input, so that its tiles are kept.
+    """
+    file = listed_slides(wildcards)[wildcards.slide]
+    tiled = Path(tile_store(wildcards, wildcards.slide)).is_file()
+    return planning.find_slide(file) or (file if tiled else [])
+
+
+def configured_mpp(wildcards):
+    """µm/px for a slide whose file does not say: of the sheet, or else of the cohort."""
+    given_in_sheet = planning.mpp_in_sheet(assembled(wildcards).sheet, wildcards.slide)
+    return given_in_sheet or cohort_of(wildcards).slides.mpp
+
+
+# Training
+
+
+def selection_of(wildcards):
+    """Labels of the slides of a model's two sets, by slide id; the job's parameters, so that it reruns with them."""
+    found = assembled(wildcards)
+    return planning.selection(
+        found.splits, Path(found.labels) / f"{wildcards.trait}.tsv", round_number=int(wildcards.round)
+    )
+
+
+def stores_of_set(name):
+    def stores(wildcards):
+        return [tile_store(wildcards, slide) for slide in selection_of(wildcards)[name]]
+
+    return stores
+
+
+# Predictions
+
+
+def slides_of_chunk(wildcards):
+    return [
+        slide
+        for slide in listed_slides(wildcards)
+        if planning.chunk_of(slide, chunks=study.predictions.chunks) == int(wildcards.chunk)
+    ]
+
+
+def chunk_files(wildcards):
+    """The predictions of a cohort: a file for each chunk that has slides."""
+    chunks = {planning.chunk_of(slide, chunks=study.predictions.chunks) for slide in listed_slides(wildcards)}
+    return [f"results/{wildcards.cohort}/predictions/{chunk}.h5" for chunk in sorted(chunks)]
+
+
+def model_files(wildcards):
+    return [
+        f"results/{wildcards.cohort}/training/{trait}/round_{number}/weights.safetensors"
+        for trait in traits_of(wildcards)
+        for number in rounds()
+    ]
+
+
+def test_slides_of_chunk(wildcards):
+    found = assembled(wildcards)
+    return planning.held_out_slides(found.sheet, found.splits, slides_of_chunk(wildcards))
+
+
+# Cartography
+
+
+def table1_where_traits_are_chosen_by_it(wildcards):
+    return rules.evaluate_models.output.table1 if cohort_of(wildcards).heterogeneity_traits is None else []
+
+
+# Figures
+
+
+def figures_of(cohort):
+    """All figures of a cohort."""
+    named = [
+        "cohort_flow.png",
+        "table1.html",
+        "fig2_score_distributions.png",
+        "s1_correlations.png",
+        "fig3_heterogeneity_examples.png",
+        "heterogeneity_maps",
+        "fig4_survival.png",
+        "hazard_ratios.png",
+        "fig5a_expression_survival.png",
+        "fig5b_hti_by_expression.png",
+        *(["fig6_hti_by_category.png"] if study.cohorts[cohort].categories else []),
+        *(f"training/{trait}.png" for trait in study.cohorts[cohort].traits),
+        *(["recovery.png"] if study.cohorts[cohort].truth else []),
+    ]
+    return [f"results/{cohort}/figures/{name}" for name in named]
+
+
+# The paper's values stand beside ours; by their digest, because a clone's files are all new.
+published = provenance.file_digest(Path(workflow.basedir) / "workflow_scripts" / "lib" / "published.tsv")
+
+
+def title_of(wildcards):
+    return cohort_of(wildcards).title
+
+
+# Negative controls
+
+
+def generated_cohorts():
+    """A pattern of the cohorts that are generated: those whose manifest is among their results."""
+    found = [name for name, cohort in study.cohorts.items() if str(cohort.slides.manifest) == generated_manifest(name)]
+    return "|".join(map(re.escape, found)) or "(?!)"
+
+
+def generated_manifest(cohort):
+    return f"results/{cohort}/input/gdc_manifest.txt"
+
+
+def cohorts_with_truth():
+    return [cohort for cohort in study.study.cohorts if study.cohorts[cohort].truth]
+
+
+def true_traits(wildcards):
+    """Table and feature of the traits whose truth is known."""
+    truth = cohort_of(wildcards).truth
+    return {trait: study.traits[trait].model_dump() for trait in (truth.trait_a, truth.trait_b)}
+
+
+# Summary
+
+
+def summary_of(cohort):
+    return f"results/{cohort}/summary.txt"
+
+
+def print_summaries():
+    """Print the summaries of the cohorts that have one, at the end of a run that succeeded."""
+    for cohort in study.study.cohorts:
+        summary = Path(summary_of(cohort))
+        if summary.is_file():
+            print(summary.read_text(), file=sys.stderr)

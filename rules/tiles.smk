@@ -1,0 +1,41 @@
+# Slides to tiles: each slide is opened, judged and cut into tiles on its one lattice.
+#
+# Requires the slides of sheet.tsv. Makes a tile store per slide, of a refused slide too (no tiles, and the reason),
+# and slides.tsv, the sheet with each slide's verdict.
+
+
+rule tile_slide:
+    input:
+        slide=slide_file,
+    output:
+        store="results/{cohort}/tiles/{slide}.h5",
+    log:
+        "results/{cohort}/logs/tile_slide/{slide}.log",
+    benchmark:
+        "results/{cohort}/benchmarks/tile_slide/{slide}.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        tiles=study.tiles.model_dump(),
+        configured_mpp=configured_mpp,
+        code=code_of("tile_slide"),
+    script:
+        "../workflow_scripts/tile_slide.py"
+
+
+rule list_slides:
+    input:
+        sheet=lambda wildcards: assembled(wildcards).sheet,
+        stores=tile_stores,
+    output:
+        slides="results/{cohort}/slides.tsv",
+    log:
+        "results/{cohort}/logs/list_slides.log",
+    benchmark:
+        "results/{cohort}/benchmarks/list_slides.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        code=code_of("list_slides"),
+    script:
+        "../workflow_scripts/list_slides.py"

@@ -1,0 +1,443 @@
+"""Tiles lie on one lattice, hold tissue, and are stored whole and the same to the byte."""
+
+import io
+import json
+import logging
+import math
+
+import h5py
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from workflow_scripts.lib import slides, tiles
+from workflow_scripts.lib.errors import InputError
+
+BLANK = (243, 242, 244)
+PINK = (222, 150, 190)
+HALF = {"tile_px": 64, "mpp": 0.5, "max_background": 0.5, "background_rule": "saturation"}
+
+
+def write_slide(path, image, *, mpp="0.5"):
+    """Write a one-level JPEG file such as Aperio's scanners write; no `mpp`, no µm/px in it."""
+    height, width = image.shape[:2]
+    description = f"Aperio Image Library v12.0.0\r\n{width}x{height} (128x128) JPEG/RGB Q=90" + f"|MPP = {mpp}" * bool(
+        mpp
+    )
+    tifffile.imwrite(
+        path,
+        image,
+        tile=(128, 128),
+        photometric="rgb",
+        compression="jpeg",
+        compressionargs={"level": 95},
+        description=description,
+        metadata=None,
+    )
+    return path
+
+
+def stripes(width, height, *, pink_columns):
+    """Return a blank slide, pink in the given columns of 64 px."""
+    image = np.full((height, width, 3), BLANK, np.uint8)
+    for column in pink_columns:
+        image[:, column * 64 : (column + 1) * 64] = PINK
+    return image
+
+
+@pytest.fixture
+def slide_path(tmp_path):
+    """Five columns and three rows of 64 px, and a rest that is not a tile; columns 1 and 3 are pink."""
+    return write_slide(tmp_path / "slide.svs", stripes(5 * 64 + 40, 3 * 64 + 63, pink_columns=[1, 3]))
+
+
+def tile(path_to_slide, path_to_store, **changed):
+    tiles.tile_slide(path_to_slide, path_to_store, **({"slide_id": "S"} | HALF | changed))
+    return path_to_store
+
+
+# The lattice
+
+LATTICES = st.builds(
+    tiles.lattice_of,
+    width=st.integers(1, 200_000),
+    height=st.integers(1, 200_000),
+    slide_mpp=st.floats(0.1, 2.0),
+    tile_px=st.integers(8, 1024),
+    mpp=st.floats(0.1, 2.0),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(lattice=LATTICES, place=st.tuples(st.floats(0, 1), st.floats(0, 1)))
+def test_every_level0_pixel_of_the_lattice_belongs_to_one_tile(lattice, place):
+    _, _, right, bottom = lattice.area_box(0, 0, lattice.columns, lattice.rows)
+    if not lattice.columns or not lattice.rows:
+        return
+    # The middle of a pixel of level 0 within the lattice.
+    x = min(math.floor(place[0] * right) + 0.5, right - 1e-6)
+    y = min(math.floor(place[1] * bottom) + 0.5, bottom - 1e-6)
+    side = lattice.tile_level0_px
+    near = [(int(x / side) + dx, int(y / side) + dy) for dx in (-1, 0, 1) for dy in (-1, 0, 1)]
+    boxes = {place: lattice.tile_box(*place) for place in near}
+    owners = [place for place, box in boxes.items() if box[0] <= x < box[2] and box[1] <= y < box[3]]
+    assert len(owners) == 1
+    assert 0 <= owners[0][0] < lattice.columns
+    assert 0 <= owners[0][1] < lattice.rows
+
+
+@settings(max_examples=300, deadline=None)
+@given(lattice=LATTICES, column=st.integers(0, 5000), row=st.integers(0, 5000))
+def test_neighbouring_tiles_share_their_edge_exactly(lattice, column, row):
+    left, top, right, bottom = lattice.tile_box(column, row)
+    assert lattice.tile_box(column + 1, row)[0] == right
+    assert lattice.tile_box(column, row + 1)[1] == bottom
+    assert right - left == pytest.approx(lattice.tile_level0_px)
+    assert bottom - top == pytest.approx(lattice.tile_level0_px)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    width=st.integers(1, 200_000),
+    slide_mpp=st.floats(0.1, 2.0),
+    tile_px=st.integers(8, 1024),
+    mpp=st.floats(0.1, 2.0),
+)
+def test_a_lattice_holds_every_tile_that_fits_and_no_other(width, slide_mpp, tile_px, mpp):
+    lattice = tiles.lattice_of(width=width, height=width, slide_mpp=slide_mpp, tile_px=tile_px, mpp=mpp)
+    side = tile_px * mpp / slide_mpp
+    assert lattice.columns == lattice.rows
+    assert lattice.columns * side <= width + 1e-5 * side
+    assert (lattice.columns + 1) * side > width
+
+
+@pytest.mark.parametrize(
+    ("width", "slide_mpp", "tile_px", "mpp", "columns", "side"),
+    [
+        (12288, 0.2525, 512, 0.5, 12, 1013.861386),
+        (2525, 0.5, 224, 0.5, 11, 224.0),
+        (2240, 0.5, 224, 0.5, 10, 224.0),
+        (2239, 0.5, 224, 0.5, 9, 224.0),
+        # 0.3 / 0.1 is a hair under 3 in binary: ten tiles of three pixels times 8 fit 240 all the same.
+        (240, 0.1, 8, 0.3, 10, 24.0),
+        (100, 0.5, 512, 0.5, 0, 512.0),
+    ],
+)
+def test_a_lattice_by_hand(width, slide_mpp, tile_px, mpp, columns, side):
+    lattice = tiles.lattice_of(width=width, height=width, slide_mpp=slide_mpp, tile_px=tile_px, mpp=mpp)
+    assert lattice.columns == columns
+    assert lattice.tile_level0_px == pytest.approx(side)
+
+
+def test_a_lattice_without_size_is_refused():
+    with pytest.raises(InputError, match="above 0"):
+        tiles.lattice_of(width=10, height=10, slide_mpp=0.0, tile_px=8, mpp=0.5)
+
+
+# Background
+
+
+def halves(left, right, side=64):
+    image = np.empty((side, side, 3), np.uint8)
+    image[:, : side // 2] = left
+    image[:, side // 2 :] = right
+    return image
+
+
+@pytest.mark.parametrize(
+    ("colour", "tissue"),
+    [
+        (PINK, 1.0),
+        ((120, 70, 140), 1.0),  # nuclei
+        ((236, 220, 230), 1.0),  # weakly stained stroma
+        ((60, 60, 60), 1.0),  # dark and grey: not glass, whatever it is
+        (BLANK, 0.0),
+        ((229, 224, 228), 0.0),  # the glass of camelyon_multiframe_level.dcm
+        ((190, 190, 190), 0.0),  # the shade of a scanner's badly lit corner
+        ((255, 255, 255), 0.0),
+        ((0, 0, 0), 0.0),  # never scanned
+    ],
+)
+def test_tissue_by_colour(colour, tissue):
+    assert tiles.tissue_by_saturation(np.full((64, 64, 3), colour, np.uint8), mpp=0.5) == tissue
+
+
+def test_noise_on_glass_is_not_tissue():
+    noise = np.random.default_rng(1).normal(BLANK, 6, (512, 512, 3)).clip(0, 255).astype(np.uint8)
+    assert tiles.tissue_by_saturation(noise, mpp=0.5) < 0.01
+
+
+@pytest.mark.parametrize("mpp", [0.1, 0.25, 0.5, 1.0, 2.0])
+def test_the_share_of_tissue_is_a_share_of_area_at_any_mpp(mpp):
+    assert tiles.tissue_by_saturation(halves(PINK, BLANK), mpp=mpp) == pytest.approx(0.5)
+
+
+def test_a_tile_of_exactly_half_background_is_kept():
+    # Paper: "Tiles with more than 50% background were removed".
+    rule = tiles.BACKGROUND_RULES["saturation"]
+    assert rule.keeps(0.5, max_background=0.5)
+    assert not rule.keeps(0.4999, max_background=0.5)
+
+
+def test_channel_220_counts_values_and_drops_half():
+    # Pink (230, 100, 230) has two of three channels above 220; 220 itself is not above.
+    rule = tiles.BACKGROUND_RULES["channel_220"]
+    assert rule.tissue(np.full((8, 8, 3), (230, 100, 230), np.uint8), mpp=0.5) == pytest.approx(1 / 3)
+    assert rule.tissue(np.full((8, 8, 3), 220, np.uint8), mpp=0.5) == 1.0
+    assert rule.tissue(halves((255, 255, 255), (0, 0, 0)), mpp=0.5) == 0.5
+    assert not rule.keeps(0.5, max_background=0.5)
+    assert rule.keeps(0.5001, max_background=0.5)
+
+
+# Sharpness and encoding
+
+
+def test_sharpness_of_a_checkerboard_by_hand():
+    # 0 and 100 in turn: the Laplacian is +400 or -400 everywhere, its variance 160,000.
+    board = (np.indices((18, 18)).sum(axis=0) % 2 * 100).astype(np.uint8)
+    assert tiles.sharpness(np.repeat(board[..., None], 3, axis=2)) == pytest.approx(160_000)
+
+
+def test_a_blurred_tile_is_less_sharp():
+    detail = np.random.default_rng(2).integers(0, 256, (64, 64, 3)).astype(np.uint8)
+    blurred = np.asarray(Image.fromarray(detail).reduce(4).resize((64, 64)))
+    assert tiles.sharpness(blurred) < tiles.sharpness(detail) / 10
+    assert tiles.sharpness(np.full((64, 64, 3), 7, np.uint8)) == 0
+
+
+def test_an_encoded_tile_keeps_its_colour_at_full_resolution():
+    # Red and blue columns in turn would become purple with colour at half resolution.
+    image = np.zeros((32, 32, 3), np.uint8)
+    image[:, ::2, 0] = 200
+    image[:, 1::2, 2] = 200
+    encoded = tiles.encode(Image.fromarray(image), quality=95)
+    assert encoded.dtype == np.uint8
+    assert encoded.ndim == 1
+    assert np.abs(tiles.decode(encoded).astype(int) - image).mean() < 10
+    assert np.array_equal(tiles.decode(encoded), tiles.decode(encoded.tobytes()))
+
+
+# Tiling
+
+
+def test_tiles_with_tissue_are_stored_at_their_place(slide_path, tmp_path):
+    with tiles.open_store(tile(slide_path, tmp_path / "S.h5")) as store:
+        assert store.coords.dtype == np.int32
+        assert store.coords.tolist() == [[1, 0], [3, 0], [1, 1], [3, 1], [1, 2], [3, 2]]
+        assert len(store) == 6
+        assert store.tissue == pytest.approx(np.ones(6), abs=0.05)
+        assert store.tissue.dtype == store.sharpness.dtype == np.float32
+        for index in range(6):
+            pixels = tiles.decode(store.encoded(index))
+            assert pixels.shape == (64, 64, 3)
+            assert np.abs(pixels[8:-8, 8:-8].astype(int) - PINK).max() < 8
+
+
+def test_a_store_says_what_made_it(slide_path, tmp_path):
+    attributes = tiles.read_summary(tile(slide_path, tmp_path / "S.h5", code_version="v7"))
+    made = json.loads(attributes.pop("settings"))
+    assert attributes == {
+        "slide_id": "S",
+        "status": "accepted",
+        "reason": "",
+        "columns": 5,
+        "rows": 3,
+        "tile_px": 64,
+        "mpp": 0.5,
+        "slide_mpp": 0.5,
+        "mpp_source": "slide",
+        "tile_level0_px": 64.0,
+        "width": 360,
+        "height": 255,
+        "code_version": "v7",
+        "n_tiles": 6,
+    }
+    assert made["background_rule"] == "saturation"
+    assert made["max_background"] == 0.5
+    assert {type(value) for value in attributes.values()} == {str, int, float}
+
+
+def test_a_thumbnail_shows_the_whole_slide(slide_path, tmp_path):
+    with (
+        tiles.open_store(tile(slide_path, tmp_path / "S.h5")) as store,
+        Image.open(io.BytesIO(store.thumbnail)) as image,
+    ):
+        assert image.size == (360, 255)
+        assert np.abs(np.asarray(image)[10, 96].astype(int) - PINK).max() < 8
+
+
+def test_the_same_slide_and_settings_make_the_same_bytes(slide_path, tmp_path):
+    assert tile(slide_path, tmp_path / "a.h5").read_bytes() == tile(slide_path, tmp_path / "b.h5").read_bytes()
+
+
+def test_the_share_of_background_decides(slide_path, tmp_path):
+    # Tiles of 128 px from column 0: blank and pink, blank and pink.
+    assert tiles.read_summary(tile(slide_path, tmp_path / "a.h5", tile_px=128, max_background=0.6))["n_tiles"] == 2
+    assert tiles.read_summary(tile(slide_path, tmp_path / "b.h5", tile_px=128, max_background=0.4))["n_tiles"] == 0
+    assert tiles.read_summary(tile(slide_path, tmp_path / "c.h5", max_background=1.0))["n_tiles"] == 15
+
+
+def test_tiles_at_half_the_resolution_cover_twice_the_slide(slide_path, tmp_path):
+    store = tile(slide_path, tmp_path / "S.h5", mpp=1.0, max_background=1.0)
+    with tiles.open_store(store) as store:
+        assert (store.attributes["columns"], store.attributes["rows"]) == (2, 1)
+        assert store.attributes["tile_level0_px"] == 128.0
+        # The right half of each is pink.
+        pixels = tiles.decode(store.encoded(0)).astype(int)
+        assert np.abs(pixels[:, 40:] - PINK).max() < 8
+        assert np.abs(pixels[:, :24] - BLANK).max() < 8
+
+
+def test_a_tile_alone_and_in_its_row_are_the_same_but_for_rounding(tmp_path):
+    coarse = np.random.default_rng(3).integers(0, 256, (60, 60, 3)).astype(np.uint8)
+    image = np.asarray(Image.fromarray(coarse).resize((900, 700), Image.Resampling.BICUBIC))
+    path = write_slide(tmp_path / "slide.svs", image, mpp="0.2525")
+    lattice = tiles.lattice_of(width=900, height=700, slide_mpp=0.2525, tile_px=64, mpp=0.5)
+    rule = {"background_rule": "saturation", "max_background": 1.0, "jpeg_quality": 100}
+    with slides.open_slide(path) as slide:
+        for strip in tiles.cut_strips(slide, lattice, rule):
+            assert strip.columns == list(range(lattice.columns))
+            for column, encoded in zip(strip.columns, strip.encoded, strict=True):
+                alone = np.asarray(slides.read_area(slide, lattice.tile_box(column, strip.row), (64, 64)))
+                assert np.abs(tiles.decode(encoded).astype(int) - alone).mean() < 1
+
+
+def test_a_blank_slide_is_accepted_with_no_tiles(tmp_path):
+    noise = np.random.default_rng(4).normal(BLANK, 3, (300, 300, 3)).clip(0, 255).astype(np.uint8)
+    summary = tiles.read_summary(tile(write_slide(tmp_path / "a.svs", noise), tmp_path / "S.h5"))
+    assert (summary["status"], summary["n_tiles"], summary["columns"]) == ("accepted", 0, 4)
+
+
+def test_a_slide_smaller_than_a_tile_is_accepted_with_no_tiles(slide_path, tmp_path):
+    summary = tiles.read_summary(tile(slide_path, tmp_path / "S.h5", tile_px=512))
+    assert (summary["status"], summary["n_tiles"], summary["columns"], summary["rows"]) == ("accepted", 0, 0, 0)
+
+
+def test_the_log_says_what_and_how_many_and_how_fast(slide_path, tmp_path, caplog):
+    with caplog.at_level(logging.INFO):
+        tile(slide_path, tmp_path / "S.h5")
+    assert "slide S: 6 of 15 tiles kept" in caplog.text
+    assert "tiles/s" in caplog.text
+
+
+# Excluded
+
+
+def spoil_tile(path, number):
+    """Overwrite one of the file's tiles with zeros, as a download that was interrupted and pre-allocated leaves it."""
+    with tifffile.TiffFile(path) as tiff:
+        start, length = tiff.pages[0].dataoffsets[number], tiff.pages[0].databytecounts[number]
+    content = bytearray(path.read_bytes())
+    content[start : start + length] = bytes(length)
+    path.write_bytes(content)
+
+
+def excluded(store):
+    with tiles.open_store(store) as opened:
+        assert len(opened) == 0
+        assert opened.coords.shape == (0, 2)
+        assert opened.attributes["status"] == "excluded"
+        return opened.attributes["reason"]
+
+
+def test_an_absent_slide_gets_a_store_with_the_reason(tmp_path):
+    assert excluded(tile(None, tmp_path / "a.h5")) == "file not found"
+    assert excluded(tile(tmp_path / "none.svs", tmp_path / "b.h5")) == "file not found"
+
+
+def test_a_slide_that_fails_to_be_read_in_the_middle_leaves_no_tile(tmp_path, caplog):
+    # 9 x 9 of the file's tiles: number 12 is in the second row, out of sight of the inspection.
+    path = write_slide(tmp_path / "slide.svs", stripes(1152, 1152, pink_columns=range(18)))
+    assert tiles.read_summary(tile(path, tmp_path / "whole.h5"))["n_tiles"] == 324
+    spoil_tile(path, 12)
+    slides.inspect_slide(path, target_mpp=0.5)
+    reason = excluded(tile(path, tmp_path / "spoilt.h5"))
+    assert reason.startswith("cannot be read (level 0, ")
+    assert "slide S: excluded: cannot be read" in caplog.text
+    assert list(tmp_path.glob(".*")) == []
+
+
+def test_an_excluded_slide_keeps_what_is_known(tmp_path):
+    path = write_slide(tmp_path / "slide.svs", stripes(300, 200, pink_columns=[1]), mpp="0.9")
+    with tiles.open_store(tile(path, tmp_path / "S.h5")) as store:
+        assert store.attributes["reason"] == "finest level has 0.9 µm/px, coarser than the target 0.5 µm/px"
+        assert (store.attributes["width"], store.attributes["slide_mpp"]) == (300, 0.9)
+        assert Image.open(io.BytesIO(store.thumbnail)).size == (300, 200)
+
+
+def test_the_row_of_a_slide(slide_path, tmp_path):
+    assert tiles.slide_row(tile(slide_path, tmp_path / "a.h5")) == {
+        "slide_id": "S",
+        "mpp": 0.5,
+        "source": "slide",
+        "status": "accepted",
+        "reason": "",
+        "n_tiles": 6,
+    }
+    assert tiles.slide_row(tile(None, tmp_path / "b.h5")) == {
+        "slide_id": "S",
+        "mpp": None,
+        "source": "",
+        "status": "excluded",
+        "reason": "file not found",
+        "n_tiles": 0,
+    }
+
+
+def test_a_configured_mpp_is_used_and_named(tmp_path):
+    path = write_slide(tmp_path / "slide.svs", stripes(360, 255, pink_columns=[1, 3]), mpp="")
+    assert excluded(tile(path, tmp_path / "a.h5")) == "no µm/px in the file and none configured"
+    row = tiles.slide_row(tile(path, tmp_path / "b.h5", configured_mpp=0.5))
+    assert (row["mpp"], row["source"], row["n_tiles"]) == (0.5, "configuration", 6)
+
+
+# What is not accepted
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"background_rule": "otsu"}, "background rule 'otsu': expected one of saturation, channel_220"),
+        ({"max_background": 50}, "max_background: found 50, expected 0 to 1"),
+        ({"tile_px": 0}, "tile_px: found 0"),
+        ({"mpp": 20.5}, "mpp: found 20.5"),
+        ({"jpeg_quality": 0}, "jpeg_quality: found 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused_and_leave_nothing(slide_path, tmp_path, changed, message):
+    with pytest.raises(InputError, match=message):
+        tile(slide_path, tmp_path / "out" / "S.h5", **changed)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_not_a_store_is_refused(tmp_path):
+    (tmp_path / "a.h5").write_text("text")
+    with h5py.File(tmp_path / "b.h5", "w") as file:
+        file["coords"] = np.zeros((0, 2))
+    for name, message in (("a.h5", "not a readable tile store"), ("b.h5", "quality, thumbnail, tiles, tissue missing")):
+        with pytest.raises(InputError, match=message), tiles.open_store(tmp_path / name):
+            pass
+
+
+def test_opening_a_store_reads_nothing_but_what_is_asked_for(slide_path, tmp_path, monkeypatch):
+    path = tile(slide_path, tmp_path / "S.h5")
+    read = []
+    plain = h5py.Dataset.__getitem__
+    monkeypatch.setattr(
+        h5py.Dataset, "__getitem__", lambda self, *key, **named: read.append(self.name) or plain(self, *key, **named)
+    )
+    with tiles.open_store(path) as store:
+        assert len(store) == 6
+        store.encoded(2)
+        assert read == ["/tiles"]
+        assert store.coords is store.coords
+        assert read == ["/tiles", "/coords"]
+
+
+def test_a_store_can_be_read_while_another_process_has_it_open(slide_path, tmp_path):
+    path = tile(slide_path, tmp_path / "S.h5")
+    with tiles.open_store(path) as one, tiles.open_store(path) as two:
+        assert np.array_equal(one.encoded(3), two.encoded(3))

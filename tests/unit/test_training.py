@@ -1,0 +1,407 @@
+"""The engine learns, decides as the paper says, and goes on after a kill as if nothing had happened."""
+
+import math
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from lightning_fabric.plugins import MixedPrecision
+from stores import make_store
+
+from workflow_scripts.lib import files, models, training
+from workflow_scripts.lib.errors import InputError
+
+SETTINGS = {
+    "backbone": "shufflenet_v2_x0_5",
+    "weights": "random",
+    "batch_size": 8,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.0,
+    "augmentations": ["horizontal_flip", "vertical_flip"],
+    "evaluations_per_epoch": 2,
+    "max_epochs": 3,
+    "checkpoint_on": "slide_auc",
+    "plateau_on": "loss",
+    "plateau_patience": 2,
+    "plateau_factor": 0.1,
+    "stop_on": "loss",
+    "stop_patience": 30,
+    "precision": "auto",
+    "threads": 1,
+}
+
+
+def slides(folder: Path, labels: str, *, seed: int, tiles: int = 8) -> list[training.LabelledSlide]:
+    """A slide per digit of `labels`; those of class 1 are dark."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number, label in enumerate(map(int, labels)):
+        images = rng.integers(0, 120 if label else 256, (tiles, 32, 32, 3), dtype=np.uint8)
+        store = make_store(folder / f"{seed}_{number}.h5", images, slide_id=f"{seed}_{number}")
+        made.append(training.LabelledSlide(f"{seed}_{number}", store, label))
+    return made
+
+
+def train(folder: Path, train_slides: list, validation_slides: list, *, workers: int = 0, **changes: object) -> None:
+    training.train_model(
+        folder, trait="DARK", round_number=1, training=train_slides, validation=validation_slides,
+        settings=SETTINGS | changes, tile_threshold=0.5, seed=1, code_version="test", workers=workers,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("stores")
+    return slides(folder, "0101", seed=1), slides(folder, "01", seed=2)
+
+
+def results(folder: Path) -> dict[str, bytes]:
+    names = ("weights.safetensors", "model.json", "curve.tsv", "scores.tsv")
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+def test_the_model_learns_what_tells_the_classes_apart(tmp_path, data):
+    train(tmp_path, *data, backbone="resnet18", learning_rate=2e-4, max_epochs=16, stop_patience=99)
+    scores = files.read_table(tmp_path / "scores.tsv")
+    assert scores.loc[0, "validation_tile_auc"] > 0.95
+    assert scores.loc[0, "validation_auc"] == 1.0
+
+
+def test_the_same_run_gives_the_same_bytes(tmp_path, data):
+    train(tmp_path / "a", *data)
+    train(tmp_path / "b", *data)
+    assert results(tmp_path / "a") == results(tmp_path / "b")
+
+
+class Killed(BaseException):
+    """Stands for a kill: no handler may catch it."""
+
+
+@pytest.mark.parametrize("evaluations", [1, 2, 5])
+def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(tmp_path, data, monkeypatch, evaluations):
+    train(tmp_path / "whole", *data)
+    report = training._report
+    seen = []
+
+    def kill(*arguments, **named):
+        report(*arguments, **named)
+        seen.append(1)
+        if len(seen) == evaluations:
+            raise Killed
+
+    monkeypatch.setattr(training, "_report", kill)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", *data)
+    monkeypatch.setattr(training, "_report", report)
+    assert (tmp_path / "killed" / training.STATE_FILE).is_file()
+    train(tmp_path / "killed", *data)
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+    assert not (tmp_path / "killed" / training.STATE_FILE).exists()
+
+
+def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, data):
+    """SIGKILL, at moments that fall into start-up, steps, evaluations and writing."""
+    train(tmp_path / "whole", *data, max_epochs=12)
+    program = (
+        f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}\n"
+        "import test_training as t; from pathlib import Path\n"
+        f"folder = Path({str(data[0][0].store.parent)!r})\n"
+        "pick = lambda seed, labels: [t.training.LabelledSlide(f'{seed}_{i}', folder / f'{seed}_{i}.h5', int(c))"
+        " for i, c in enumerate(labels)]\n"
+        f"t.train(Path({str(tmp_path / 'killed')!r}), pick(1, '0101'), pick(2, '01'), max_epochs=12)\n"
+    )
+    state = tmp_path / "killed" / training.STATE_FILE
+    kills = 0
+    for pause in (0.0, 0.35, 0.11):
+        running = subprocess.Popen([sys.executable, "-c", program])
+        deadline = time.monotonic() + 60
+        written = state.stat().st_mtime_ns if state.exists() else None
+        while running.poll() is None and time.monotonic() < deadline:
+            if state.exists() and state.stat().st_mtime_ns != written:
+                time.sleep(pause)
+                running.send_signal(signal.SIGKILL)
+                break
+            time.sleep(0.005)
+        kills += running.wait() == -signal.SIGKILL
+    assert kills >= 1, "the run ended before it could be killed"
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+
+
+def test_a_saved_state_of_other_settings_is_not_gone_on_from(tmp_path, data, monkeypatch):
+    train(tmp_path / "whole", *data, learning_rate=0.01)
+    monkeypatch.setattr(training, "_report", lambda *_, **__: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        train(tmp_path / "changed", *data)
+    monkeypatch.undo()
+    train(tmp_path / "changed", *data, learning_rate=0.01)
+    assert results(tmp_path / "changed") == results(tmp_path / "whole")
+
+
+def test_a_run_goes_on_from_a_state_saved_with_other_workers(tmp_path, data, monkeypatch, caplog):
+    monkeypatch.setattr(training, "_report", lambda *_, **__: (_ for _ in ()).throw(Killed))
+    with pytest.raises(Killed):
+        train(tmp_path, *data, max_epochs=1)
+    monkeypatch.undo()
+    with caplog.at_level("INFO"):
+        train(tmp_path, *data, max_epochs=1, workers=1)
+    assert "resumed at step 2, evaluation 1" in caplog.text
+
+
+def machine(processes: int = 1, device: str = "cpu", precision: str = "32-true") -> SimpleNamespace:
+    strategy = SimpleNamespace(precision=SimpleNamespace(precision=precision))
+    return SimpleNamespace(world_size=processes, device=torch.device(device), strategy=strategy)
+
+
+def test_a_saved_state_is_of_the_machine_that_computes(data, monkeypatch):
+    def key(fabric: object) -> str:
+        return training._run_key({"seed": 1}, *data, fabric)
+
+    plain = key(machine())
+    assert key(training.Fabric(accelerator="cpu", devices=1)) == plain
+    others = [key(machine(processes=2)), key(machine(device="cuda")), key(machine(precision="bf16-mixed"))]
+    for library in (torch, training.torchvision):
+        monkeypatch.setattr(library, "__version__", "0")
+        others.append(key(machine()))
+    assert len({plain, *others}) == 6
+
+
+def test_the_loss_scale_of_half_precision_is_saved_and_restored(tmp_path):
+    schedule = training.Schedule(**{name: SETTINGS[name] for name in training.Schedule.__dataclass_fields__})
+    network = torch.nn.Linear(2, 1)
+    optimizer = torch.optim.AdamW(network.parameters())
+
+    def half() -> SimpleNamespace:
+        strategy = SimpleNamespace(precision=MixedPrecision("16-mixed", "cpu"))
+        return SimpleNamespace(is_global_zero=True, barrier=lambda: None, strategy=strategy)
+
+    before, after = half(), half()
+    found = before.strategy.precision.scaler.state_dict() | {"scale": 512.0, "_growth_tracker": 7}
+    before.strategy.precision.scaler.load_state_dict(found)
+    training._save_state(tmp_path / "state.pt", "key", training.State(step=3), network, optimizer, before)
+    state = training._resume(tmp_path / "state.pt", "key", network, optimizer, schedule, after)
+    assert state.step == 3
+    assert after.strategy.precision.state_dict() == found
+
+
+@pytest.mark.parametrize(
+    ("gpus", "has_bf16", "expected"), [(0, False, "32-true"), (1, True, "bf16-mixed"), (1, False, "16-mixed")]
+)
+def test_bfloat16_is_used_where_the_gpu_itself_has_it(monkeypatch, gpus, has_bf16, expected):
+    asked = {}
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    # A V100 says yes where emulation counts.
+    monkeypatch.setattr(
+        torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or has_bf16
+    )
+    monkeypatch.setattr(training, "Fabric", lambda **named: asked.update(named) or SimpleNamespace(launch=lambda: None))
+    training.make_fabric(threads=1)
+    assert asked["precision"] == expected
+
+
+def test_worker_processes_change_nothing(tmp_path, data):
+    train(tmp_path / "none", *data, max_epochs=1)
+    train(tmp_path / "two", *data, max_epochs=1, workers=2)
+    assert results(tmp_path / "none") == results(tmp_path / "two")
+
+
+def test_a_slide_without_tiles_is_no_obstacle(tmp_path, data):
+    empty = make_store(tmp_path / "empty.h5", np.zeros((0, 32, 32, 3), np.uint8), slide_id="empty")
+    train_slides = [*data[0], training.LabelledSlide("empty", empty, 1)]
+    train(tmp_path / "model", train_slides, data[1], max_epochs=1)
+    assert files.read_table(tmp_path / "model" / "scores.tsv").loc[0, "train_tiles"] == 32
+
+
+def test_a_training_set_of_one_class_is_refused_by_name(tmp_path, data):
+    with pytest.raises(InputError, match=r"DARK, round 1: the training set has no tile of class 1"):
+        train(tmp_path, [slide for slide in data[0] if slide.label == 0], data[1])
+
+
+def test_an_empty_validation_set_is_refused(tmp_path, data):
+    with pytest.raises(InputError, match="validation set has 0 slides and no tile"):
+        train(tmp_path, data[0], [])
+
+
+def test_stores_of_different_tiles_are_refused(tmp_path, data):
+    coarse = make_store(tmp_path / "c.h5", np.zeros((2, 32, 32, 3), np.uint8), slide_id="c", mpp=1.0)
+    with pytest.raises(InputError, match="differ in tile size"):
+        train(tmp_path, [*data[0], training.LabelledSlide("c", coarse, 1)], data[1])
+
+
+def test_a_step_of_a_single_tile_is_refused(tmp_path, data):
+    with pytest.raises(
+        InputError, match=r"DARK, round 1: a step of 1 tiles \(training.batch_size 1, 32 training tiles"
+    ):
+        train(tmp_path, *data, batch_size=1)
+
+
+@pytest.mark.parametrize(("batch_size", "n_tiles", "processes"), [(15, 99, 8), (99, 15, 8), (3, 3, 2)])
+def test_a_step_of_a_single_tile_per_process_is_refused(batch_size, n_tiles, processes):
+    with pytest.raises(InputError, match=f"over {processes} processes"):
+        training._check_batch(batch_size, n_tiles, processes)
+    training._check_batch(2 * processes, 2 * processes, processes)
+
+
+def test_an_epoch_shows_each_tile_once():
+    plan = training.batches(10, 5, seed=3, first_step=0, part=slice(None))
+    epochs = [[*next(plan), *next(plan)] for _ in range(3)]
+    assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
+    assert epochs[0] != epochs[1]
+
+
+def test_batches_from_any_step_are_those_of_the_whole_run():
+    whole = training.batches(11, 4, seed=3, first_step=0, part=slice(None))
+    expected = [next(whole) for _ in range(9)]
+    for first in range(9):
+        plan = training.batches(11, 4, seed=3, first_step=first, part=slice(None))
+        assert [next(plan) for _ in range(9 - first)] == expected[first:]
+
+
+def test_the_shares_of_two_processes_make_the_batch_of_one():
+    whole, *halves = (
+        training.batches(12, 6, seed=1, first_step=0, part=part)
+        for part in (slice(None), slice(0, None, 2), slice(1, None, 2))
+    )
+    for _ in range(4):
+        assert sorted(next(whole)) == sorted(next(halves[0]) + next(halves[1]))
+
+
+def test_flips_move_pixels_and_change_none():
+    batch = models.to_input(torch.arange(3 * 4 * 4 * 5, dtype=torch.uint8).reshape(5, 3, 4, 4))
+    flipped = training.augment(batch, ["horizontal_flip", "vertical_flip"], torch.Generator().manual_seed(0))
+    assert not torch.equal(flipped, batch)
+    assert torch.equal(flipped.flatten(1).sort().values, batch.flatten(1).sort().values)
+
+
+def test_without_augmentation_a_batch_is_as_it_was():
+    batch = torch.rand(2, 3, 4, 4)
+    assert torch.equal(training.augment(batch, [], torch.Generator()), batch)
+
+
+def row(evaluation: int, auc: float, loss: float) -> dict[str, float]:
+    return {"evaluation": evaluation, "validation_slide_auc": auc, "validation_loss": loss}
+
+
+def test_ties_of_the_checkpoint_go_to_the_lower_loss_then_to_the_earlier():
+    curve = [row(1, 0.9, 0.5), row(2, 1.0, 0.4), row(3, 1.0, 0.3), row(4, 1.0, 0.3)]
+    assert training._best(curve, "slide_auc")["evaluation"] == 3
+
+
+def test_where_the_auc_is_undefined_the_loss_decides():
+    curve = [row(1, math.nan, 0.5), row(2, math.nan, 0.3), row(3, math.nan, 0.4)]
+    assert training._best(curve, "slide_auc")["evaluation"] == 2
+
+
+@pytest.mark.parametrize("measure", ["slide_auc", "loss"])
+@pytest.mark.parametrize("loss", [math.inf, math.nan])
+def test_an_evaluation_without_a_finite_loss_is_never_kept_while_another_has_one(measure, loss):
+    curve = [row(1, math.nan, loss), row(2, math.nan, 9.0), row(3, 1.0, loss)]
+    assert training._best(curve, measure)["evaluation"] == 2
+    assert training._best(curve[::-1], measure)["evaluation"] == 2
+
+
+def not_a_number_at(evaluations: set[int], monkeypatch) -> None:
+    all_logits = training._all_logits
+    seen = []
+
+    def logits(*arguments: object, **named: object) -> torch.Tensor:
+        seen.append(1)
+        found = all_logits(*arguments, **named)
+        return torch.full_like(found, math.nan) if len(seen) in evaluations else found
+
+    monkeypatch.setattr(training, "_all_logits", logits)
+
+
+def test_a_run_that_diverges_at_times_keeps_the_best_of_the_others(tmp_path, data, monkeypatch):
+    not_a_number_at({1, 3}, monkeypatch)
+    train(tmp_path, *data, max_epochs=2)
+    curve = files.read_table(tmp_path / "curve.tsv")
+    assert curve["validation_loss"].tolist()[::2] == [math.inf, math.inf]
+    assert curve["validation_slide_auc"].isna().tolist() == [True, False, True, False]
+    assert curve.loc[curve["chosen"] == 1, "evaluation"].item() in (2, 4)
+
+
+def test_a_run_that_diverges_throughout_is_refused_with_what_to_do(tmp_path, data, monkeypatch):
+    not_a_number_at(set(range(1, 99)), monkeypatch)
+    said = r"DARK, round 1: diverged: .* at any of 2 evaluations; lower training\.learning_rate, which is 0\.001"
+    with pytest.raises(InputError, match=said):
+        train(tmp_path, *data, stop_patience=2)
+    assert not (tmp_path / "weights.safetensors").exists()
+
+
+def test_patience_counts_evaluations_since_the_best_and_an_equal_one_is_none():
+    patience = training.Patience("loss")
+    assert [patience.update({"loss": loss}) for loss in (1.0, 0.5, 0.5, math.nan, 0.6, 0.4)] == [0, 0, 1, 2, 3, 0]
+
+
+def test_an_infinite_loss_is_no_improvement_even_over_nothing():
+    patience = training.Patience("loss")
+    assert [patience.update({"loss": loss}) for loss in (math.inf, math.nan, math.inf, 2.0)] == [1, 2, 3, 0]
+
+
+def test_patience_of_an_auc_waits_for_a_higher_one():
+    patience = training.Patience("slide_auc")
+    assert [patience.update({"slide_auc": auc}) for auc in (0.5, 0.4, 0.6, 0.6)] == [0, 1, 0, 1]
+
+
+def test_the_rate_decays_after_the_plateau_and_training_stops_after_its_patience(tmp_path, data):
+    # With a rate this small nothing improves beyond noise; the measure never changes class 0.5 by threshold.
+    train(tmp_path, *data, learning_rate=1e-12, plateau_on="slide_auc", stop_on="slide_auc", plateau_patience=2,
+          stop_patience=5, max_epochs=50)  # fmt: skip
+    curve = files.read_table(tmp_path / "curve.tsv")
+    first = int(curve["validation_slide_auc"].idxmax())
+    assert len(curve) == first + 1 + 5
+    assert curve["learning_rate"].iloc[-1] < curve["learning_rate"].iloc[0]
+
+
+def test_a_saved_model_predicts_as_the_trained_one(tmp_path, data):
+    train(tmp_path, *data, max_epochs=1)
+    model = models.load(tmp_path)
+    batch = models.to_input(torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8))
+    again = models.load(tmp_path)
+    assert torch.equal(model.network(batch), again.network(batch))
+    assert model.description["tile_px"] == 32
+    assert model.description["mpp"] == 0.5
+
+
+def test_weights_of_another_backbone_are_refused(tmp_path):
+    models.save(tmp_path, models.build("shufflenet_v2_x0_5").state_dict(), {"backbone": "resnet18"})
+    with pytest.raises(InputError, match="not those of a resnet18"):
+        models.load(tmp_path)
+
+
+def test_an_unknown_backbone_is_answered_with_the_known():
+    with pytest.raises(InputError, match="not a torchvision classifier"):
+        models.build("resnet19")
+
+
+@pytest.mark.parametrize(("backbone", "tile_px"), [("inception_v3", 64), ("vit_b_16", 128)])
+def test_a_backbone_that_cannot_take_the_tiles_is_refused_by_name(backbone, tile_px):
+    # Initial weights do not matter, and take seconds.
+    with pytest.MonkeyPatch.context() as patched:
+        for name in ("trunc_normal_", "normal_", "xavier_uniform_", "kaiming_uniform_"):
+            patched.setattr(torch.nn.init, name, lambda tensor, *_, **__: tensor)
+        network = models.build(backbone)
+    with pytest.raises(InputError, match=f"{backbone} cannot take tiles of {tile_px} px"):
+        models.check_tile_size(network, backbone=backbone, tile_px=tile_px)
+
+
+def test_training_says_which_model_cannot_take_its_tiles(tmp_path, data):
+    with pytest.raises(InputError, match=r"DARK, round 1: training\.backbone: alexnet cannot take tiles of 32 px"):
+        train(tmp_path, *data, backbone="alexnet")
+
+
+def test_the_check_of_the_tile_size_changes_neither_network_nor_random_state():
+    network = models.build("shufflenet_v2_x0_5")
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    random = torch.get_rng_state()
+    models.check_tile_size(network, backbone="shufflenet_v2_x0_5", tile_px=32)
+    assert network.training
+    assert torch.equal(torch.get_rng_state(), random)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())

@@ -1,0 +1,64 @@
+"""A copy of the workflow, run on a small cohort."""
+
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+MINI = "tests/workflow/mini.yaml"
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A copy of the repository in which the workflow runs."""
+
+    folder: Path
+
+    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
+        """Run the workflow on the mini cohort and wait for it; standard error is part of the output."""
+        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", MINI]
+        return subprocess.run(
+            command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
+        )
+
+    def planned(self, *arguments: str) -> dict[str, int]:
+        """How many jobs of each rule a dry run plans."""
+        run = self.snakemake("--dry-run", *arguments)
+        assert run.returncode == 0, run.stdout
+        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", run.stdout, re.MULTILINE | re.DOTALL)
+        if table is None:
+            assert "Nothing to be done" in run.stdout, run.stdout
+            return {}
+        return {name: int(count) for name, count in (line.split() for line in table[1].splitlines()) if name != "all"}
+
+    def edit(self, file: str, old: str, new: str) -> None:
+        """Replace text that occurs in a file."""
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text, f"{file} has no {old!r}"
+        path.write_text(text.replace(old, new))
+
+    def copy_to(self, folder: Path, *, with_results: bool) -> "Checkout":
+        """Another copy; results keep their times of writing, sources get new ones, as a clone's do."""
+        hidden = shutil.ignore_patterns(
+            ".git", ".venv*", "results", ".snakemake", "__pycache__", ".*_cache", ".hypothesis"
+        )
+        shutil.copytree(self.folder, folder, ignore=hidden, copy_function=shutil.copyfile)
+        if with_results:
+            for name in ("results", ".snakemake"):
+                shutil.copytree(self.folder / name, folder / name, symlinks=True)
+        return Checkout(folder)
+
+
+def tables_of(checkout: Checkout) -> dict[str, bytes]:
+    """All tables, models, predictions and maps of the mini cohort; what is measured in seconds left out."""
+    results = checkout.folder / "results" / "mini"
+    found = (path for path in sorted(results.rglob("*")) if path.suffix in {".tsv", ".h5", ".safetensors", ".txt"})
+    return {
+        str(path.relative_to(results)): path.read_bytes()
+        for path in found
+        if not {"benchmarks", "logs"} & set(path.relative_to(results).parts)
+    }

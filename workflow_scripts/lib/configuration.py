@@ -1,0 +1,450 @@
+"""The configuration: what a study is, typed and closed.
+
+Each key is described here with the place in the paper that fixes it (Levy-Jurgenson et al. 2020, "molecular
+cartography", where no other source is named). `config.yaml` holds the same values as the defaults below; a test
+fails when the two, or the page that is generated from the descriptions, drift apart.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
+from inspect import cleandoc
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+
+from workflow_scripts.lib.errors import InputError
+
+# Names of cohorts and traits become folders.
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[int, Field(ge=1)]
+Metric = Literal["slide_auc", "tile_auc", "loss"]
+
+# What stands beside the traits' names in our files: tiles without a trait, and the tiles' places.
+RESERVED_TRAITS = ("none", "coords")
+
+
+class Section(BaseModel):
+    """A closed part of the configuration: an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class Study(Section):
+    """What runs. Lists here are replaced whole by an overlay; dictionaries elsewhere are merged."""
+
+    cohorts: list[Name] = Field(
+        ["brca", "luad"], min_length=1, description="Cohorts that run, defined under `cohorts`."
+    )
+    seed: int = Field(20201102, ge=0, description="Seed of every random choice (the paper's date of publication).")
+
+
+class Slides(Section):
+    """Where a cohort's slides are: a GDC manifest with a folder, a folder alone, or a sheet."""
+
+    manifest: Path | None = Field(
+        None, description="GDC manifest (id, filename, md5, size, state) of slides in `folder`, or in folders there."
+    )
+    folder: Path | None = Field(None, description="Folder of slides; all of them when there is no manifest.")
+    sheet: Path | None = Field(
+        None, description="TSV with a column `file`, and any of the slide sheet's other columns."
+    )
+    mpp: float | None = Field(
+        None, ge=0.05, le=20, description="µm/px of slides whose file does not say; none: they are excluded."
+    )
+
+    @model_validator(mode="after")
+    def _check_one_source(self) -> Self:
+        if (self.sheet is None) == (self.folder is None):
+            raise ValueError("expected either `folder` (with or without `manifest`) or `sheet`")
+        if self.manifest is not None and self.folder is None:
+            raise ValueError("`manifest` needs the `folder` that its files are in")
+        return self
+
+
+class Expression(Section):
+    """Bulk expression tables of a cohort."""
+
+    mrna: Path | None = Field(
+        None, description="PanCanAtlas mRNA: rows SYMBOL|ENTREZ, columns aliquots (Methods, Data)."
+    )
+    mirna: Path | None = Field(
+        None, description="PanCanAtlas miRNA: rows mature miRNAs, columns aliquots (Methods, Data)."
+    )
+    table: Path | None = Field(
+        None, description="A TSV of one's own: first column a sample or patient, a column per trait."
+    )
+
+
+class Truth(Section):
+    """The known truth of a generated cohort. Read by scoring alone, never by training."""
+
+    tiles: Path = Field(description="Table slide_id, col, row, kind (`A`, `B`, `AB`, `0`) on the tile lattice.")
+    trait_a: Name = Field(description="The trait that kinds `A` and `AB` carry.")
+    trait_b: Name = Field(description="The trait that kinds `B` and `AB` carry.")
+
+
+class Cohort(Section):
+    """A set of slides with their tables. Each is processed, trained and evaluated apart (Results, Training models)."""
+
+    title: str = Field(description="Name in figures and in the report.")
+    slides: Slides = Field(description="Where the slides are.")
+    expression: Expression = Field(description="Bulk expression tables.")
+    clinical: Path = Field(description="cBioPortal clinical file, in any of its header styles (Methods, Data).")
+    traits: list[Name] = Field(
+        min_length=1, description="Traits that are trained in this cohort, defined under `traits`."
+    )
+    heterogeneity_traits: list[Name] | None = Field(
+        None,
+        min_length=2,
+        description="Traits of the heterogeneity index; none: the top two by mean test AUC (Results, survival).",
+    )
+    split: Path | None = Field(None, description="A table patient_id, set, round_1… that replaces the seeded split.")
+    covariates: list[str] = Field([], description="Clinical columns that enter the Cox model beside the HTI.")
+    categories: list[str] = Field([], description="Clinical columns to compare the HTI over, as in Fig. 6.")
+    truth: Truth | None = Field(
+        None, description="Known truth of the two `heterogeneity_traits`: adds recovery scores."
+    )
+
+
+class Trait(Section):
+    """A molecular trait: one row of one expression table."""
+
+    table: Literal[tuple(Expression.model_fields)] = Field(description="Which expression table it is in.")
+    feature: str = Field(description="Gene symbol, SYMBOL|ENTREZ, mature miRNA name, or column.")
+
+
+class Tiles(Section):
+    """Slides to tiles (Methods, Preprocessing)."""
+
+    tile_px: int = Field(512, ge=16, le=4096, description="Side of a tile in px (Methods, Preprocessing: 512 × 512).")
+    mpp: float = Field(0.5, ge=0.1, le=20, description="µm/px of a tile; the paper's ×20 zoom is 0.5 µm/px.")
+    max_background: Share = Field(0.5, description="Tiles with more background than this are removed (Preprocessing).")
+    background_rule: Literal["saturation", "channel_220"] = Field(
+        "saturation",
+        description="What background is: pale and unsaturated pixels, or the released code's channel values above 220.",
+    )
+    jpeg_quality: int = Field(
+        90, ge=50, le=100, description="Quality of stored tiles (JPEG, full chroma). Not in the paper."
+    )
+
+
+class Labels(Section):
+    """Bulk expression to slide labels (Results, Training models)."""
+
+    low: Share = Field(0.2, description="A percentile at or below this is labelled 0 (Methods, Training).")
+    high: Share = Field(0.8, description="A percentile at or above this is labelled 1 (Methods, Training).")
+    near: Share = Field(0.1, description="Width of the OOD-near tier: 0.2-0.3 and 0.7-0.8 (Results, OOD).")
+    population: Literal["cohort", "slides"] = Field(
+        "cohort",
+        description="Whom a percentile ranks among: patients of the clinical file, or those with slides.",
+    )
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        # 0.7 - 0.2 is a little less than 0.5.
+        if not self.low + self.near <= 0.5 <= self.high - self.near + 1e-9:
+            raise ValueError(f"expected low + near ≤ 0.5 ≤ high − near, found {self.low}, {self.near}, {self.high}")
+        return self
+
+
+class Splits(Section):
+    """Patients to sets, before any trait is looked at (Results, Training models)."""
+
+    test: Share = Field(0.1, gt=0, lt=1, description="Share of patients held out for testing (10 %).")
+    validation: Share = Field(0.1, gt=0, lt=1, description="Share of patients that validate in a round (10 %).")
+    rounds: int = Field(5, ge=1, le=50, description="Random train-validation sets, and models per trait (5).")
+
+    @model_validator(mode="after")
+    def _check_sum(self) -> Self:
+        if self.test + self.validation >= 1:
+            raise ValueError(f"test and validation leave no one to train on: {self.test} + {self.validation}")
+        return self
+
+
+class Training(Section):
+    """One model per trait and round (Methods, Training)."""
+
+    backbone: str = Field("inception_v3", description="Any torchvision classifier, by its name there (Inception v3).")
+    weights: Literal["random", "imagenet"] = Field("random", description="Initial weights (random initialisation).")
+    batch_size: int = Field(144, ge=2, description="Tiles per step over all GPUs (18 × 8 = 144).")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (0.001).")
+    weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay. Not in the paper: none.")
+    augmentations: list[Literal["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"]] = Field(
+        ["horizontal_flip", "vertical_flip"], description="Of training tiles only (random flips, and no other)."
+    )
+    evaluations_per_epoch: Positive = Field(16, description="Evaluations on the validation set per epoch (every 1/16).")
+    max_epochs: Positive = Field(100, description="Bound on training. Not in the paper, which stops early alone.")
+    checkpoint_on: Metric = Field(
+        "slide_auc", description="The weights kept are the best by this (slide-level AUC; Results, Training models)."
+    )
+    plateau_on: Metric = Field("loss", description="Validation measure of the plateau (unnamed in text; code: loss).")
+    plateau_patience: Positive = Field(10, description="Evaluations without improvement before the rate decays (10).")
+    plateau_factor: float = Field(0.1, gt=0, lt=1, description="Factor of the decay (not in the text; Keras' default).")
+    stop_on: Metric = Field("loss", description="Validation measure of early stopping (unnamed in text; code: loss).")
+    stop_patience: Positive = Field(30, description="Evaluations without improvement before training stops (30).")
+    precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
+        "auto", description="auto: mixed on GPUs, 32-bit on CPUs. Not in the paper."
+    )
+    threads: Positive = Field(4, description="CPU threads of a job: a constant, because sums change with it.")
+    workers: int = Field(4, ge=0, description="Processes that decode tiles beside the training process.")
+
+
+class Predictions(Section):
+    """Models to tile probabilities, and slides' scores (Results, Training models)."""
+
+    tile_threshold: float = Field(0.5, gt=0, lt=1, description="A tile is positive at this probability or above.")
+    batch_size: Positive = Field(256, description="Tiles per forward pass.")
+    chunks: Positive = Field(64, description="Jobs that the slides of a cohort are dealt to, by a hash of their name.")
+    threads: Positive = Field(4, description="CPU threads of a job.")
+
+
+class Ensembles(Section):
+    """The best models of a trait vote (Results, Training models)."""
+
+    members: Positive = Field(3, description="Top models by validation slide AUC that vote (top three).")
+
+
+class Evaluation(Section):
+    """Table 1 and its intervals."""
+
+    resamples: Positive = Field(2000, description="Bootstrap resamples of patients for each AUC's interval.")
+
+
+class Heterogeneity(Section):
+    """Maps to the heterogeneity index (Results, Quantifying tumor heterogeneity)."""
+
+    denominator: Literal["positive", "all"] = Field(
+        "positive", description="Tiles that a combination's share refers to: those with any trait, or all."
+    )
+    permutations: Positive = Field(
+        999, description="Permutations for the p value of co-location of three traits or more; of two, p is exact."
+    )
+    block_tiles: Positive = Field(4, description="Side, in tiles, of a block of the spatial bootstrap.")
+    resamples: Positive = Field(500, description="Resamples of the spatial block bootstrap.")
+
+
+class Groups(Section):
+    """Two groups of patients by their HTI: at most `low`, and above `high`."""
+
+    low: Share = Field(description="HTI at or below this is the low group.")
+    high: Share = Field(description="HTI above this is the high group; patients between are in neither.")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.low > self.high:
+            raise ValueError(f"expected low ≤ high, found {self.low} and {self.high}")
+        return self
+
+
+class Survival(Section):
+    """HTI to survival (Results, A statistically significant link)."""
+
+    groups: list[Groups] = Field(
+        [Groups(low=0.5, high=0.5), Groups(low=0.3, high=0.7)],
+        min_length=1,
+        description="Comparisons: > 0.5 with ≤ 0.5, and > 0.7 with ≤ 0.3 (Fig. 4).",
+    )
+    censor_at_months: float | None = Field(
+        None, gt=0, description="Follow-up ends here; none in the text, 120 in the released code."
+    )
+
+
+class DemoCohort(Section):
+    """The cohort that the workflow generates for the demo and for tests."""
+
+    gene: str = Field("GLDA", description="Its trait A, an mRNA: large crowded nuclei in solid nests.")
+    mirna: str = Field("hsa-miR-demo-5p", description="Its trait B, a mature miRNA: wavy collagen with spindle nuclei.")
+    slides: int = Field(84, ge=4, description="Slides, special cases included.")
+    slide_px: int = Field(3072, ge=512, description="Longest side of a slide at its finest level, in px.")
+    special_cases: bool = Field(
+        True, description="Patients and slides with everything that goes wrong in real cohorts."
+    )
+    seed: int = Field(7, ge=0, description="Seed of the cohort, apart from the study's.")
+
+
+class Controls(Section):
+    """The negative controls of a cohort with known truth."""
+
+    shuffles: int = Field(8, ge=1, description="Traits made of each true one by shuffling its expression.")
+    draws: int = Field(200, ge=20, description="Times that survival is drawn independently of the HTI.")
+    tolerance: Share = Field(0.1, description="How far from 0.5 the mean tile AUC of shuffled expression may lie.")
+
+
+class Configuration(Section):
+    """A whole study."""
+
+    study: Study = Study()
+    cohorts: dict[Name, Cohort] = Field(description="Definitions of cohorts; `study.cohorts` says which run.")
+    traits: dict[Name, Trait] = Field(description="Definitions of traits; a cohort's `traits` says which run.")
+    tiles: Tiles = Tiles()
+    labels: Labels = Labels()
+    splits: Splits = Splits()
+    training: Training = Training()
+    predictions: Predictions = Predictions()
+    ensembles: Ensembles = Ensembles()
+    evaluation: Evaluation = Evaluation()
+    heterogeneity: Heterogeneity = Heterogeneity()
+    survival: Survival = Survival()
+    demo: DemoCohort = DemoCohort()
+    controls: Controls = Controls()
+
+    def of_cohort(self, name: str) -> dict[str, Any]:
+        """The whole configuration as plain values, of one cohort and its traits alone: what its results stand on."""
+        content = self.model_dump(mode="json")
+        traits = {trait: content["traits"][trait] for trait in self.cohorts[name].traits}
+        return content | {"cohorts": {name: content["cohorts"][name]}, "traits": traits}
+
+    @model_validator(mode="after")
+    def _check_references(self) -> Self:
+        _check_once(self.study.cohorts, "study.cohorts")
+        for trait in RESERVED_TRAITS:
+            if trait in self.traits:
+                raise ValueError(f"traits.{trait}: {trait!r} means something else in the results; rename the trait")
+        for cohort in self.study.cohorts:
+            _check_known(cohort, self.cohorts, "study.cohorts", "cohorts")
+            self._check_cohort(cohort)
+        if self.ensembles.members > self.splits.rounds:
+            raise ValueError(f"ensembles.members is {self.ensembles.members}, of only {self.splits.rounds} rounds")
+        return self
+
+    def _check_cohort(self, name: str) -> None:
+        cohort = self.cohorts[name]
+        where = f"cohorts.{name}"
+        _check_once(cohort.traits, f"{where}.traits")
+        _check_once(cohort.heterogeneity_traits or [], f"{where}.heterogeneity_traits")
+        for trait in cohort.traits:
+            _check_known(trait, self.traits, f"{where}.traits", "traits")
+            table = self.traits[trait].table
+            if getattr(cohort.expression, table) is None:
+                raise ValueError(f"trait {trait} is in the {table} table, and {where}.expression.{table} is not given")
+        for trait in cohort.heterogeneity_traits or []:
+            _check_known(trait, cohort.traits, f"{where}.heterogeneity_traits", f"{where}.traits")
+        if cohort.heterogeneity_traits is None and len(cohort.traits) < 2:
+            raise ValueError(f"{where}: a heterogeneity index needs two traits or more, found {cohort.traits}")
+        if cohort.truth:
+            for key in ("trait_a", "trait_b"):
+                _check_known(getattr(cohort.truth, key), cohort.traits, f"{where}.truth.{key}", f"{where}.traits")
+            true = [cohort.truth.trait_a, cohort.truth.trait_b]
+            if set(cohort.heterogeneity_traits or []) != set(true):
+                raise ValueError(
+                    f"{where}.heterogeneity_traits: the truth is of {' and '.join(true)}; expected exactly these two, "
+                    f"found {cohort.heterogeneity_traits}"
+                )
+
+
+def _check_known(name: str, known: Any, where: str, defined: str) -> None:
+    if name not in known:
+        raise ValueError(f"{where}: {name!r} is not among {defined}{_suggestion(name, known)}")
+
+
+def _check_once(names: list[str], where: str) -> None:
+    if len(set(names)) < len(names):
+        raise ValueError(f"{where}: expected each name once, found {names}")
+
+
+def _suggestion(name: str, known: Any) -> str:
+    near = get_close_matches(name, list(known), n=1, cutoff=0.4)
+    return f"; did you mean {near[0]!r}?" if near else f" ({', '.join(known)})"
+
+
+def load(config: Mapping[str, Any]) -> Configuration:
+    """Validate what Snakemake read. Raises InputError with every problem, each with its key and a suggestion."""
+    try:
+        return Configuration.model_validate(dict(config))
+    except ValidationError as error:
+        problems = "\n".join(f"  {_explain(problem)}" for problem in error.errors())
+        raise InputError(f"the configuration cannot be used:\n{problems}") from None
+
+
+def _explain(problem: Mapping[str, Any]) -> str:
+    key = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        section = _section_at(problem["loc"][:-1])
+        return f"{key}: unknown key{_suggestion(str(problem['loc'][-1]), section.model_fields)}"
+    message = problem["msg"].removeprefix("Value error, ")
+    found = "" if problem["type"] in ("missing", "value_error") else f" (found {problem['input']!r})"
+    return f"{key}: {message}{found}" if key else message
+
+
+def _section_at(location: tuple[str | int, ...]) -> type[Section]:
+    """The model that a location of a validation error points to; names of dictionary entries are passed over."""
+    section: type[Section] = Configuration
+    for part in location:
+        if part in section.model_fields:
+            found = [*_sections_in(section.model_fields[str(part)].annotation)]
+            section = found[0] if found else section
+    return section
+
+
+def _sections_in(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections_in(part)
+
+
+_PAGE_HEAD = """\
+<!-- Made by `python -m workflow_scripts.lib.configuration > docs/configuration.md`; a test fails when it is not. -->
+
+# Configuration
+
+`config.yaml` is the published study, and holds the defaults below. An overlay, given with `--configfile`, replaces
+single keys: dictionaries are merged entry by entry, lists are replaced whole. What runs is a list (`study.cohorts`, a
+cohort's `traits`); the dictionaries `cohorts` and `traits` hold definitions. The configuration is checked before
+anything runs: an unknown key is an error, answered with the nearest known one.
+"""
+
+
+def reference() -> str:
+    """The page docs/configuration.md (Markdown): a table of keys, defaults and descriptions for each section."""
+    parts = [_PAGE_HEAD]
+    for place, section in _places("", Configuration):
+        rows = [
+            f"| `{key}` | {_default(field)} | {_description(field)} |" for key, field in section.model_fields.items()
+        ]
+        head = [
+            f"## `{place}`",
+            "",
+            cleandoc(section.__doc__),
+            "",
+            "| key | default | description |",
+            "| --- | --- | --- |",
+        ]
+        parts.append("\n".join([*head, *rows, ""]))
+    return "\n".join(parts)
+
+
+def _places(place: str, section: type[Section]) -> Iterator[tuple[str, type[Section]]]:
+    """The sections below a section, depth first, with their keys; an entry of a dictionary is called `<name>`."""
+    for key, field in section.model_fields.items():
+        entry = {dict: ".<name>", list: "[]"}.get(get_origin(field.annotation), "")
+        for below in _sections_in(field.annotation):
+            yield f"{place}{key}{entry}", below
+            yield from _places(f"{place}{key}{entry}.", below)
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    return f"`{json.dumps(TypeAdapter(Any).dump_python(field.get_default(), mode='json'), ensure_ascii=False)}`"
+
+
+def _description(field: FieldInfo) -> str:
+    choices = ", ".join(f"`{choice}`" for choice in _choices_in(field.annotation))
+    return (f"{field.description} Choices: {choices}." if choices else field.description).replace("|", "\\|")
+
+
+def _choices_in(annotation: Any) -> Iterator[Any]:
+    for part in get_args(annotation):
+        if get_origin(annotation) is Literal:
+            yield part
+        else:
+            yield from _choices_in(part)
+
+
+if __name__ == "__main__":
+    print(reference(), end="")

@@ -1,0 +1,109 @@
+"""Who is in the demo cohort: its patients, their slides, and what is out of the ordinary with some of them."""
+
+import uuid
+from collections import Counter
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import betaincinv
+
+from workflow_scripts.lib.errors import InputError
+
+PROJECT = "TCGA-DM"
+FIRST = 1000
+# One patient each, but for the patients with two slides.
+SPECIAL = Counter(
+    {
+        "two_slides": 3,
+        "no_expression": 1,
+        "no_dx1": 1,
+        "metastasis": 1,
+        "blank": 1,
+        "cut": 1,
+        "no_mpp": 1,
+        "two_aliquots": 1,
+        "two_clinical_rows": 1,
+    }
+)
+FEWEST = SPECIAL.total() + SPECIAL["two_slides"]
+
+
+@dataclass(frozen=True)
+class Patient:
+    """A patient, what is special (a key of SPECIAL, or `plain`), and the share of tumour that carries each trait."""
+
+    patient_id: str
+    special: str
+    shares: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Slide:
+    """A slide as it is to be made. width, height: level-0 px. shares: of its tissue's area, wanted for each trait."""
+
+    number: int
+    slide_id: str
+    patient_id: str
+    condition: str
+    sample_type: str
+    diagnostic_index: int
+    shares: tuple[float, float]
+    association: float
+    mpp: float
+    width: int
+    height: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.slide_id}.svs"
+
+
+def enrol(slides: int, *, special_cases: bool, seed: int) -> list[Patient]:
+    """Patients for so many slides. Raises InputError where the special cases need more slides than there are.
+
+    The shares are spread evenly over Beta(0.6, 0.6): many tumours have a trait nearly everywhere or hardly anywhere.
+    The two traits are independent.
+    """
+    if special_cases and slides < FEWEST:
+        raise InputError(
+            f"demo: {slides} slides, expected at least {FEWEST} with the special cases: "
+            "ask for more slides, or for none of the special cases"
+        )
+    rng = np.random.default_rng([seed, 1])
+    specials = list(SPECIAL.elements()) if special_cases else []
+    n = slides - specials.count("two_slides")
+    specials = rng.permutation(specials + ["plain"] * (n - len(specials))).tolist()
+    spread = [betaincinv(0.6, 0.6, (rng.permutation(n) + rng.uniform(size=n)) / n) for _ in range(2)]
+    return [
+        Patient(f"{PROJECT}-{FIRST + number}", special, (float(np.clip(a, 0.01, 0.99)), float(np.clip(b, 0.01, 0.99))))
+        for number, (special, a, b) in enumerate(zip(specials, *spread, strict=True))
+    ]
+
+
+def list_slides(patients: list[Patient], *, slide_px: int, mpp: tuple[float, float], seed: int) -> list[Slide]:
+    """The slides of the patients. A second slide has about the shares of the first. Sides are up to 3 % short of
+    `slide_px`; mpp is drawn between the two ends of `mpp`, with the four decimals that an SVS states."""
+    rng = np.random.default_rng([seed, 2])
+    slides: list[Slide] = []
+    for patient in patients:
+        indices = {"two_slides": (1, 2), "no_dx1": (2,)}.get(patient.special, (1,))
+        sample_type = "06" if patient.special == "metastasis" else "01"
+        for index in indices:
+            moved = rng.normal(0, 0.06, 2) if index != indices[0] else np.zeros(2)
+            name = str(uuid.UUID(bytes=rng.bytes(16), version=4)).upper()
+            slides.append(
+                Slide(
+                    number=len(slides),
+                    slide_id=f"{patient.patient_id}-{sample_type}Z-00-DX{index}.{name}",
+                    patient_id=patient.patient_id,
+                    condition=patient.special if patient.special in ("blank", "cut", "no_mpp") else "whole",
+                    sample_type=sample_type,
+                    diagnostic_index=index,
+                    shares=tuple(float(s) for s in np.clip(np.array(patient.shares) + moved, 0.01, 0.99)),
+                    association=float(rng.uniform(-0.6, 0.6)),
+                    mpp=float(np.round(rng.uniform(*mpp), 4)),
+                    width=int(slide_px - rng.integers(0, slide_px // 32 + 1)),
+                    height=int(slide_px - rng.integers(0, slide_px // 32 + 1)),
+                )
+            )
+    return slides

@@ -1,0 +1,369 @@
+"""A slide of H&E-like tissue, painted as amounts of two stains and turned into light by Beer-Lambert.
+
+Glands in stroma, fat, vessels' blood, lymphocytes, on glass. Trait A loosens the glands into solid nests of large,
+unequal nuclei; trait B turns the loose, webbed stroma between them into wavy fibres with thin, aligned nuclei. Both
+leave about as much of each stain as they found, and each slide has stains of its own, so that colour tells neither.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from PIL import Image
+from scipy.spatial import cKDTree
+
+from workflow_scripts.lib.demo import stamps
+from workflow_scripts.lib.demo.clones import Clones
+from workflow_scripts.lib.demo.noise import periodic_noise, resized, smooth_field
+
+CELL_PX = 8
+GLAND_UM = 76.0
+FAT_UM = 47.0
+FAT_WALL_UM = 1.5
+HAEMATOXYLIN = (0.58, 0.73, 0.37)
+EOSIN = (0.16, 0.84, 0.50)
+# Amounts of stain are turned into light by a table: so many steps for each, up to these amounts.
+STEPS = 128
+FULL_SCALE = (2.0, 2.4)
+TEXTURE = 1024
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """What lies where, before any trait: float32 or bool fields (rows, columns) on cells of CELL_PX level-0 px.
+
+    edge: distance to the boundary between two glands' territories, µm. wall: where stroma ends and epithelium begins,
+    µm from that boundary. lining: the epithelium's thickness, µm. outline: above 0 inside the piece of tissue.
+    fat: distance to the fat cell's own boundary, µm; -1 where there is no fat. u, v: coordinates along and across the
+    fibres, µm.
+    """
+
+    mpp: float
+    edge: np.ndarray
+    wall: np.ndarray
+    lining: np.ndarray
+    outline: np.ndarray
+    fat: np.ndarray
+    u: np.ndarray
+    v: np.ndarray
+
+    @property
+    def cell_um(self) -> float:
+        return CELL_PX * self.mpp
+
+    @property
+    def solid(self) -> np.ndarray:
+        """Where there is tissue, the holes of fat cells taken out."""
+        return (self.outline > 0) & (self.fat < FAT_WALL_UM)
+
+    def tissue(self, clones: Clones) -> np.ndarray:
+        """What is stained at all: `solid` without the lumens of glands, which only ground without trait A has."""
+        return self.solid & ~((self.edge - self.wall > self.lining) & (clones.a <= 0) & (self.fat < 0))
+
+
+def grow(shape: tuple[int, int], *, mpp: float, rng: np.random.Generator) -> Anatomy:
+    """The anatomy of a slide of `shape` (rows, columns) cells."""
+    cell_um = CELL_PX * mpp
+    y, x = (np.indices(shape, dtype=np.float32) + 0.5) * cell_um
+    extent = (shape[0] * cell_um, shape[1] * cell_um)
+
+    def field(period_um: float) -> np.ndarray:
+        return smooth_field(shape, period_um / cell_um, rng)
+
+    bent = np.stack([y + 9 * field(55) + 2.5 * field(18), x + 9 * field(55) + 2.5 * field(18)], axis=-1)
+    edge, owner, n = _territories(bent, extent, GLAND_UM, 0.30, rng)
+    fat_edge, fat_owner, n_fat = _territories(bent, extent, FAT_UM, 0.25, rng)
+    outline = _outline(y / extent[0] - 0.5, x / extent[1] - 0.5, rng)
+    outline += 0.025 * field(230) + 0.010 * field(70) + 0.004 * field(22)
+    greasy = field(240) + 0.25 * field(60)
+    greasy = np.bincount(fat_owner.ravel(), greasy.ravel(), n_fat) / np.maximum(
+        np.bincount(fat_owner.ravel(), minlength=n_fat), 1
+    )
+    fat = (greasy > rng.uniform(1.2, 2.1))[fat_owner]
+    turn = rng.uniform(0, np.pi)
+    along, across = y + 28 * field(150), x + 28 * field(150)
+    return Anatomy(
+        mpp=mpp,
+        edge=edge,
+        wall=(rng.uniform(8.5, 12.5, n)[owner] + 2.0 * field(40)).astype(np.float32),
+        lining=(rng.uniform(13, 19, n)[owner] + 1.5 * field(30)).astype(np.float32),
+        outline=outline.astype(np.float32),
+        fat=np.where(fat, fat_edge, -1).astype(np.float32),
+        u=(along * np.cos(turn) + across * np.sin(turn)).astype(np.float32),
+        v=(across * np.cos(turn) - along * np.sin(turn)).astype(np.float32),
+    )
+
+
+def _outline(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Above 0 inside a rounded piece: something between a square and a disc, turned and stretched a little."""
+    turn, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.12)
+    long, short = (x * np.cos(turn) + y * np.sin(turn)) / stretch, (y * np.cos(turn) - x * np.sin(turn)) * stretch
+    square = np.maximum(np.abs(y), np.abs(x)) ** 3
+    disc = (long**2 + short**2) ** 1.5
+    return 0.115 - 0.75 * square - rng.uniform(0.15, 0.5) * disc
+
+
+def _territories(
+    where: np.ndarray, extent: tuple[float, float], spacing: float, jitter: float, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """Voronoi territories: distance to the boundary with the next one (float32, µm), whose it is, and how many."""
+    seeds = _jittered(extent, spacing, jitter, rng, margin=spacing)
+    distance, owner = cKDTree(seeds).query(where.reshape(-1, 2), k=2, workers=1)
+    between = np.linalg.norm(seeds[owner[:, 1]] - seeds[owner[:, 0]], axis=1)
+    edge = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (2 * between)
+    return edge.reshape(where.shape[:2]).astype(np.float32), owner[:, 0].reshape(where.shape[:2]), len(seeds)
+
+
+def _jittered(
+    extent: tuple[float, float], spacing: float, jitter: float, rng: np.random.Generator, margin: float = 0.0
+) -> np.ndarray:
+    """Points (n, 2: y, x; µm) of a hexagonal lattice, each moved by up to `jitter` spacings."""
+    rows = np.arange(-margin, extent[0] + margin, spacing * 0.866)
+    columns = np.arange(-margin, extent[1] + margin, spacing)
+    y, x = np.meshgrid(rows, columns, indexing="ij")
+    x = x + spacing / 2 * (np.arange(len(rows)) % 2)[:, None]
+    points = np.stack([y.ravel(), x.ravel()], axis=1)
+    return points + rng.uniform(-jitter, jitter, points.shape) * spacing
+
+
+@lru_cache(maxsize=2)
+def _textures(seed: int) -> dict[str, np.ndarray]:
+    """Periodic textures of TEXTURE px a side, made once per process. Painted ones have mean 1."""
+    rng = np.random.default_rng([seed, 12])
+    size = TEXTURE
+    striae, bundles = periodic_noise(size, (1.0, 26), rng), periodic_noise(size, (4.0, 55), rng)
+    fibres = 0.95 + 0.16 * striae + 0.22 * bundles
+    fibres = np.clip(fibres, 0, None) * (1 - 0.85 * np.clip((-bundles - 1.05) / 0.25, 0, 1))
+    patches = periodic_noise(size, (14, 14), rng)
+    web = 0.55 + 0.13 * patches + 0.10 * periodic_noise(size, (2.5, 2.5), rng)
+    for sigma in ((1.6, 2.8), (2.8, 1.6), (2.2, 2.2)):
+        web += 0.42 * np.exp(-np.abs(periodic_noise(size, sigma, rng)) / 0.22)
+    cytoplasm = 1 + 0.16 * periodic_noise(size, (1.6, 1.6), rng) + 0.14 * periodic_noise(size, (6, 6), rng)
+    painted = {"fibres": fibres, "web": np.clip(web, 0, None), "cytoplasm": np.clip(cytoplasm, 0.2, None)}
+    grain = 0.75 * periodic_noise(size, (1.1, 1.1), rng) + 0.45 * periodic_noise(size, (0.6, 0.6), rng)
+    return {name: (t / t.mean()).astype(np.float32) for name, t in painted.items()} | {"grain": grain}
+
+
+@dataclass(frozen=True)
+class Stain:
+    """How one slide was stained and lit: optical density per unit (3,), strengths, and the glass's colour (3,)."""
+
+    haematoxylin: np.ndarray
+    eosin: np.ndarray
+    glass: np.ndarray
+
+
+def draw_stain(rng: np.random.Generator) -> Stain:
+    """A laboratory's stain: hue and strength of both dyes vary widely, the glass hardly."""
+
+    def dye(vector: tuple[float, float, float], strength: float, spread: float) -> np.ndarray:
+        turned = np.clip(np.array(vector) + rng.normal(0, 0.035, 3), 0.02, None)
+        return strength * np.exp(rng.normal(0, spread)) * turned / np.linalg.norm(turned)
+
+    glass = rng.uniform(238, 246) + rng.uniform(-1.2, 1.2, 3)
+    return Stain(dye(HAEMATOXYLIN, 1.15, 0.22), dye(EOSIN, 0.62, 0.22), glass)
+
+
+def paint(anatomy: Anatomy, clones: Clones, stain: Stain, *, library_seed: int, rng: np.random.Generator) -> np.ndarray:
+    """The slide at level 0: uint8 (rows · CELL_PX, columns · CELL_PX, 3)."""
+    rows, columns = anatomy.edge.shape
+    eosin, haematoxylin = _ground(anatomy, clones, library_seed, rng)
+    full = (rows * CELL_PX, columns * CELL_PX)
+    eosin = np.array(resized(eosin, full, Image.Resampling.BICUBIC))
+    haematoxylin = np.array(resized(haematoxylin, full, Image.Resampling.BILINEAR))
+    _tiled(
+        eosin, _textures(library_seed)["grain"], rng, lambda part, grain: np.multiply(part, 1 + 0.13 * grain, out=part)
+    )
+    _put_blood(eosin, anatomy, rng)
+    for kind, points, angles in _cells(anatomy, clones, rng):
+        _put_nuclei(haematoxylin, eosin, kind, points / anatomy.mpp, angles, anatomy.mpp, library_seed, rng)
+    return develop(haematoxylin, eosin, stain, library_seed, rng)
+
+
+def _step(x: np.ndarray, width: float) -> np.ndarray:
+    return np.clip(x / width + 0.5, 0, 1)
+
+
+def _ground(anatomy: Anatomy, clones: Clones, seed: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Eosin and haematoxylin of all but the nuclei, float32, at half the finest resolution."""
+    half = tuple(n * CELL_PX // 2 for n in anatomy.edge.shape)
+    px_um = 2 * anatomy.mpp
+    texture = _textures(seed)
+    edge, wall, lining, outline, u, v, a, b = (
+        resized(f, half)
+        for f in (anatomy.edge, anatomy.wall, anatomy.lining, anatomy.outline, anatomy.u, anatomy.v, clones.a, clones.b)
+    )
+    with_a, with_b = _step(a, 0.03), _step(b, 0.03)
+    fat = resized(anatomy.fat, half)
+
+    def sheet(name: str) -> np.ndarray:
+        top, left = rng.integers(0, TEXTURE, 2)
+        return texture[name][np.ix_((np.arange(half[0]) + top) % TEXTURE, (np.arange(half[1]) + left) % TEXTURE)]
+
+    wave = 2.2 * np.sin(u * np.float32(2 * np.pi / 34))
+    down = ((v + wave) * np.float32(1 / px_um)).astype(np.int32) % TEXTURE
+    across = (u * np.float32(1 / px_um)).astype(np.int32) % TEXTURE
+    fibres = texture["fibres"][down, across]
+    stroma = 0.62 * (with_b * fibres + (1 - with_b) * sheet("web"))
+    cytoplasm = sheet("cytoplasm")
+    depth = edge - wall + 1.2 * (cytoplasm - 1) * 3
+    epithelium = _step(depth, 1.6)
+    lumen = _step(depth - lining, 2.0) * (1 - with_a)
+    # Paler cytoplasm, shrunk away from its stroma, makes up for the darkness of trait A's nuclei.
+    eosin = stroma * (1 - epithelium) + (0.62 - 0.17 * with_a) * cytoplasm * epithelium
+    shrunk = with_a * _step(1.9 - np.abs(depth - 0.4), 0.8) * _step(cytoplasm - 0.86, 0.12)
+    empty = np.maximum(0.93 * lumen, 0.9 * shrunk)
+    eosin *= 1 - empty
+    haematoxylin = 0.04 + 0.13 * epithelium * (1 - empty) * cytoplasm
+    # Fat cells: nothing but a membrane, thicker in the corners where three meet.
+    hole = _step(fat - FAT_WALL_UM, 1.2)
+    eosin *= 1 - hole
+    haematoxylin *= 1 - hole
+    inside = _step(outline + 0.0015 * (cytoplasm - 1) * 3, 0.0012)
+    return eosin * inside, haematoxylin * inside
+
+
+def _cells(anatomy: Anatomy, clones: Clones, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield (kind of nucleus, points (n, 2: y, x; µm), angles (n,)), kind by kind."""
+    cell_um = anatomy.cell_um
+    extent = tuple(n * cell_um for n in anatomy.edge.shape)
+    slope_y, slope_x = np.gradient(anatomy.edge)
+    fibre_y, fibre_x = np.gradient(anatomy.v)
+
+    def at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
+        row, column = (np.clip((points[:, i] / cell_um).astype(int), 0, field.shape[i] - 1) for i in (0, 1))
+        return field[row, column]
+
+    def within(points: np.ndarray) -> np.ndarray:
+        return (at(anatomy.outline, points) > 0.0015) & (at(anatomy.fat, points) < 0)
+
+    # Basal nuclei: whatever falls near the wall is moved to stand on it, its long axis pointing into the gland.
+    points = _jittered(extent, 4.6, 0.4, rng)
+    depth = at(anatomy.edge - anatomy.wall, points)
+    points = points[(depth > 0) & (depth < 11) & (at(clones.a, points) <= 0) & within(points)]
+    slope = np.stack([at(slope_y, points), at(slope_x, points)], axis=1)
+    slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
+    lift = 5.0 + rng.normal(0, 1.1, len(points)) - at(anatomy.edge - anatomy.wall, points)
+    points = _apart(points + slope * lift[:, None], 5.2)
+    yield "epithelial", points, np.arctan2(at(slope_y, points), at(slope_x, points)) + rng.normal(0, 0.2, len(points))
+
+    points = _jittered(extent, 11.5, 0.33, rng)
+    points = points[(at(anatomy.edge - anatomy.wall, points) > 2.5) & (at(clones.a, points) > 0) & within(points)]
+    yield "pleomorphic", points, rng.uniform(0, np.pi, len(points))
+
+    points = _jittered(extent, 11.5, 0.42, rng)
+    points = points[(at(anatomy.edge - anatomy.wall, points) < -2.5) & within(points)]
+    with_b = at(clones.b, points) > 0
+    spindles, others = points[with_b], points[~with_b]
+    along = np.arctan2(-at(fibre_x, spindles), at(fibre_y, spindles))
+    yield "spindle", spindles, along + rng.normal(0, 0.12, len(spindles))
+    yield "stromal", others, rng.uniform(0, np.pi, len(others))
+
+    points = np.concatenate([_flock(extent, rng) for _ in range(rng.integers(1, 4))])
+    points = points[within(points) & (at(anatomy.edge - anatomy.wall, points) < 3)]
+    points = _apart(points, 4.8)
+    yield "lymphocyte", points, rng.uniform(0, np.pi, len(points))
+
+
+def _flock(extent: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+    middle = rng.uniform(0.15, 0.85, 2) * extent
+    return middle + rng.normal(0, rng.uniform(12, 32), (int(rng.integers(60, 260)), 2))
+
+
+def _apart(points: np.ndarray, distance: float) -> np.ndarray:
+    """Points of which none lies nearer than `distance` to an earlier one that was kept."""
+    kept = np.ones(len(points), dtype=bool)
+    for first, second in (
+        np.sort(cKDTree(points).query_pairs(distance, output_type="ndarray"), axis=1) if len(points) else ()
+    ):
+        if kept[first]:
+            kept[second] = False
+    return points[kept]
+
+
+def _put_nuclei(
+    haematoxylin: np.ndarray,
+    eosin: np.ndarray,
+    kind: str,
+    points: np.ndarray,
+    angles: np.ndarray,
+    mpp: float,
+    seed: int,
+    rng: np.random.Generator,
+) -> None:
+    """Stamp nuclei into both stains, in place. points (n, 2): y, x in px; those that the slide's edge cuts are left."""
+    book = stamps.stamp_book(round(mpp, 2), seed)[kind]
+    turns = np.round(np.asarray(angles) / np.pi * stamps.ANGLES).astype(int) % stamps.ANGLES
+    variants = rng.integers(0, stamps.VARIANTS, len(points))
+    corners = np.round(points).astype(int)
+    height, width = haematoxylin.shape
+    for (y, x), turn, variant in zip(corners.tolist(), turns.tolist(), variants.tolist(), strict=True):
+        stamp = book[turn][variant]
+        half = len(stamp.left) // 2
+        if half <= y < height - half and half <= x < width - half:
+            where = (slice(y - half, y + half + 1), slice(x - half, x + half + 1))
+            np.maximum(haematoxylin[where], stamp.haematoxylin, out=haematoxylin[where])
+            eosin[where] *= stamp.left
+
+
+def _put_blood(eosin: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> None:
+    """Spill erythrocytes into the stroma at a few places, in place."""
+    disc = stamps.red_cell(anatomy.mpp)
+    half = len(disc) // 2
+    for _ in range(rng.integers(2, 7)):
+        middle = rng.uniform(0.1, 0.9, 2) * eosin.shape
+        spread = rng.normal(0, rng.uniform(6, 18) / anatomy.mpp, (int(rng.integers(15, 70)), 2))
+        for y, x in (middle + spread).astype(int).tolist():
+            if not (half <= y < eosin.shape[0] - half and half <= x < eosin.shape[1] - half):
+                continue
+            cell = y // CELL_PX, x // CELL_PX
+            if anatomy.outline[cell] > 0.002 and anatomy.edge[cell] < anatomy.wall[cell] and anatomy.fat[cell] < 0:
+                where = (slice(y - half, y + half + 1), slice(x - half, x + half + 1))
+                np.maximum(eosin[where], disc, out=eosin[where])
+
+
+def _tiled(
+    target: np.ndarray,
+    texture: np.ndarray,
+    rng: np.random.Generator,
+    apply: Callable[[np.ndarray, np.ndarray], object],
+) -> None:
+    """Call apply(part of target, texture part) block by block, the texture rolled by a random offset."""
+    top, left = rng.integers(0, TEXTURE, 2)
+    texture = np.roll(texture, (top, left), axis=(0, 1))
+    for y in range(0, target.shape[0], TEXTURE):
+        for x in range(0, target.shape[1], TEXTURE):
+            part = target[y : y + TEXTURE, x : x + TEXTURE]
+            apply(part, texture[: part.shape[0], : part.shape[1]])
+
+
+def develop(
+    haematoxylin: np.ndarray, eosin: np.ndarray, stain: Stain, seed: int, rng: np.random.Generator
+) -> np.ndarray:
+    """Amounts of stain (float32, rows × columns) as light: uint8 (rows, columns, 3), with a camera's grain."""
+    grain = _textures(seed)["grain"]
+    steps = []
+    for amount, scale, noise in ((haematoxylin, FULL_SCALE[0], 0.012), (eosin, FULL_SCALE[1], 0.02)):
+        amount *= (STEPS - 1) / scale
+        strength = noise * (STEPS - 1) / scale
+        _tiled(amount, grain, rng, lambda part, g, s=strength: np.add(part, s * g + 1.5, out=part))
+        steps.append(np.clip(amount, 0, STEPS - 1, out=amount).astype(np.uint16))
+    h, e = np.meshgrid(np.arange(STEPS) - 1.5, np.arange(STEPS) - 1.5, indexing="ij")
+    density = (h * FULL_SCALE[0] / (STEPS - 1))[..., None] * stain.haematoxylin
+    density = density + (e * FULL_SCALE[1] / (STEPS - 1))[..., None] * stain.eosin
+    table = np.clip(np.round(stain.glass * np.exp(-density)), 0, 255).astype(np.uint8).reshape(-1, 3)
+    return table[steps[0] * np.uint16(STEPS) + steps[1]]
+
+
+def smear(
+    shape: tuple[int, int], stain: Stain, *, mpp: float, library_seed: int, rng: np.random.Generator
+) -> np.ndarray:
+    """A slide with nothing to see: a breath of eosin and a few lost cells. shape: cells; as `paint` returns it."""
+    full = (shape[0] * CELL_PX, shape[1] * CELL_PX)
+    veil = np.clip(smooth_field(shape, 180 / (CELL_PX * mpp), rng), 0, 2)
+    eosin = np.array(resized(0.03 * veil, full))
+    haematoxylin = np.zeros(full, dtype=np.float32)
+    points = rng.uniform(0.05, 0.95, (12, 2)) * full
+    _put_nuclei(haematoxylin, eosin, "lymphocyte", points, np.zeros(len(points)), mpp, library_seed, rng)
+    return develop(haematoxylin, eosin, stain, library_seed, rng)

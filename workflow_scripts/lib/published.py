@@ -1,0 +1,102 @@
+"""What the paper printed, so that every report can show its values beside ours.
+
+The values stand in `published.tsv`, one per row with the place they come from; a rule that prints them takes the digest
+of that file as a parameter. Log-rank p values that the paper shows only inside an image (Fig. 4b, Fig. 5 and Fig. 6)
+are not stated in its text and are absent here.
+"""
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from workflow_scripts.lib import files
+from workflow_scripts.lib.errors import InputError
+
+PAPER = (
+    "Levy-Jurgenson, Tekpli, Kristensen and Yakhini, Scientific Reports (2020),"
+    " https://doi.org/10.1038/s41598-020-75708-z"
+)
+PATH = Path(__file__).with_suffix(".tsv")
+TABLE_1 = (
+    "mean_test_auc",
+    "min_test_auc",
+    "max_test_auc",
+    "ensemble_test_auc",
+    "ensemble_ood_near_auc",
+    "ensemble_ood_all_auc",
+)
+
+
+@cache
+def _table() -> pd.DataFrame:
+    return files.read_table(PATH, text=["cohort", "trait", "quantity", "source"])
+
+
+def table() -> pd.DataFrame:
+    """Every published value: cohort (`BRCA`, `LUAD`), trait ("" for a whole cohort), quantity, value, source."""
+    return _table().copy()
+
+
+def has(cohort: str) -> bool:
+    """Whether the paper studied this cohort; `TCGA-BRCA`, `BRCA` and `brca` are one cohort."""
+    return _cohort(cohort) in set(_table()["cohort"])
+
+
+def value(quantity: str, *, cohort: str, trait: str = "") -> float:
+    """One published value, NaN where the paper states none for this cohort and trait.
+
+    A mature miRNA may carry its species (`hsa-miR-17-5p`); a precursor (`hsa-mir-17`) is another molecule and is not
+    found. Several traits are joined with `+`, in any order. Raises InputError for a quantity that the table never has.
+    """
+    known = _table()
+    quantities = sorted(set(known["quantity"]))
+    if quantity not in quantities:
+        raise InputError(f"no published quantity {quantity!r} in {PATH.name}; it holds {', '.join(quantities)}")
+    rows = known[
+        (known["cohort"] == _cohort(cohort)) & (known["quantity"] == quantity) & (known["trait"] == _traits(trait))
+    ]
+    return float(rows["value"].iloc[0]) if len(rows) else float("nan")
+
+
+def table1(cohort: str) -> pd.DataFrame:
+    """The paper's Table 1 for a cohort, in its order: trait, the six AUCs and n_test (NaN where not stated)."""
+    known = _table()
+    rows = known[
+        (known["cohort"] == _cohort(cohort)) & known["quantity"].isin([*TABLE_1, "n_test"]) & (known["trait"] != "")
+    ]
+    order = list(dict.fromkeys(rows["trait"]))
+    wide = rows.pivot(index="trait", columns="quantity", values="value")
+    return wide.reindex(index=order, columns=[*TABLE_1, "n_test"]).rename_axis(columns=None).reset_index()
+
+
+def cohorts() -> list[str]:
+    """The paper's cohorts, in its order."""
+    return list(dict.fromkeys(_table()["cohort"]))
+
+
+def same_trait(one: str, other: str) -> bool:
+    """Whether two spellings name one trait of the paper: `hsa-miR-17-5p` is `miR-17-5p`; `hsa-mir-17` is not."""
+    return _traits(one) == _traits(other)
+
+
+def survival_note() -> str:
+    """The paper's log-rank results in one line, for the foot of a survival figure of any cohort.
+
+    Its spaces before a number do not break.
+    """
+    known = _table()
+    parts = []
+    for row in known[known["quantity"] == "logrank_p"].itertuples():
+        low = value("hti_low_at_most", cohort=row.cohort, trait=row.trait)
+        high = value("hti_high_above", cohort=row.cohort, trait=row.trait)
+        parts.append(f"{row.cohort}, HTI >\u00a0{high:g} against ≤\u00a0{low:g}: p\u00a0=\u00a0{row.value:g}")
+    return f"Paper (Fig. 4): {'; '.join(parts)}"
+
+
+def _cohort(name: str) -> str:
+    return name.upper().removeprefix("TCGA-")
+
+
+def _traits(names: str) -> str:
+    return "+".join(sorted(name.removeprefix("hsa-") for name in names.split("+")))

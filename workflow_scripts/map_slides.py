@@ -1,0 +1,16 @@
+"""Lay each slide's votes and probabilities out on its lattice."""
+
+from workflow_scripts.lib import files, mapping
+from workflow_scripts.lib.cohorts import SHEET_TEXT
+from workflow_scripts.lib.journal import logging_to
+
+with logging_to(snakemake.log[0]):
+    mapping.map_slides(
+        snakemake.output.maps,
+        sheet=files.read_table(snakemake.input.sheet, text=SHEET_TEXT),
+        stores=snakemake.input.stores,
+        predictions=snakemake.input.predictions,
+        ensembles=files.read_table(snakemake.input.ensembles, text=["trait"]),
+        traits=snakemake.params.traits,
+        threshold=snakemake.params.tile_threshold,
+    )
