@@ -2,22 +2,22 @@
 
 from pathlib import Path
 
-from workflow_scripts.lib import training
 from workflow_scripts.lib.journal import logging_to
+from workflow_scripts.lib.training_data import LabelledSlide
+from workflow_scripts.lib.trait_models import train_model
 
 
 def labelled(labels, stores):
     """The slides of a set with their labels; stores are listed in the order of the labels."""
     return [
-        training.LabelledSlide(slide, Path(store), label)
-        for (slide, label), store in zip(labels.items(), stores, strict=True)
+        LabelledSlide(slide, Path(store), label) for (slide, label), store in zip(labels.items(), stores, strict=True)
     ]
 
 
 # Worker processes may import this file again, and must not start over.
 if __name__ == "__main__":
     with logging_to(snakemake.log[0]):
-        training.train_model(
+        train_model(
             Path(snakemake.output.weights).parent,
             trait=snakemake.wildcards.trait,
             round_number=int(snakemake.wildcards.round),

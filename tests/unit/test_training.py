@@ -14,7 +14,7 @@ import torch
 from lightning_fabric.plugins import MixedPrecision
 from stores import make_store
 
-from workflow_scripts.lib import files, models, training
+from workflow_scripts.lib import files, models, training, training_data, trait_models
 from workflow_scripts.lib.errors import InputError
 
 SETTINGS = {
@@ -23,6 +23,7 @@ SETTINGS = {
     "batch_size": 8,
     "learning_rate": 1e-3,
     "weight_decay": 0.0,
+    "weight_averaging": 0.0,
     "augmentations": ["horizontal_flip", "vertical_flip"],
     "evaluations_per_epoch": 2,
     "max_epochs": 3,
@@ -37,19 +38,19 @@ SETTINGS = {
 }
 
 
-def slides(folder: Path, labels: str, *, seed: int, tiles: int = 8) -> list[training.LabelledSlide]:
+def slides(folder: Path, labels: str, *, seed: int, tiles: int = 8) -> list[training_data.LabelledSlide]:
     """A slide per digit of `labels`; those of class 1 are dark."""
     rng = np.random.default_rng(seed)
     made = []
     for number, label in enumerate(map(int, labels)):
         images = rng.integers(0, 120 if label else 256, (tiles, 32, 32, 3), dtype=np.uint8)
         store = make_store(folder / f"{seed}_{number}.h5", images, slide_id=f"{seed}_{number}")
-        made.append(training.LabelledSlide(f"{seed}_{number}", store, label))
+        made.append(training_data.LabelledSlide(f"{seed}_{number}", store, label))
     return made
 
 
 def train(folder: Path, train_slides: list, validation_slides: list, *, workers: int = 0, **changes: object) -> None:
-    training.train_model(
+    trait_models.train_model(
         folder, trait="DARK", round_number=1, training=train_slides, validation=validation_slides,
         settings=SETTINGS | changes, tile_threshold=0.5, seed=1, code_version="test", workers=workers,
     )  # fmt: skip
@@ -83,9 +84,11 @@ class Killed(BaseException):
     """Stands for a kill: no handler may catch it."""
 
 
-@pytest.mark.parametrize("evaluations", [1, 2, 5])
-def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(tmp_path, data, monkeypatch, evaluations):
-    train(tmp_path / "whole", *data)
+@pytest.mark.parametrize(("evaluations", "averaging"), [(1, 0.0), (2, 0.9), (5, 0.0)])
+def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(
+    tmp_path, data, monkeypatch, evaluations, averaging
+):
+    train(tmp_path / "whole", *data, weight_averaging=averaging)
     report = training._report
     seen = []
 
@@ -97,12 +100,12 @@ def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(tmp_pat
 
     monkeypatch.setattr(training, "_report", kill)
     with pytest.raises(Killed):
-        train(tmp_path / "killed", *data)
+        train(tmp_path / "killed", *data, weight_averaging=averaging)
     monkeypatch.setattr(training, "_report", report)
-    assert (tmp_path / "killed" / training.STATE_FILE).is_file()
-    train(tmp_path / "killed", *data)
+    assert (tmp_path / "killed" / trait_models.STATE_FILE).is_file()
+    train(tmp_path / "killed", *data, weight_averaging=averaging)
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
-    assert not (tmp_path / "killed" / training.STATE_FILE).exists()
+    assert not (tmp_path / "killed" / trait_models.STATE_FILE).exists()
 
 
 def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, data):
@@ -112,11 +115,11 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, da
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}\n"
         "import test_training as t; from pathlib import Path\n"
         f"folder = Path({str(data[0][0].store.parent)!r})\n"
-        "pick = lambda seed, labels: [t.training.LabelledSlide(f'{seed}_{i}', folder / f'{seed}_{i}.h5', int(c))"
+        "pick = lambda seed, labels: [t.training_data.LabelledSlide(f'{seed}_{i}', folder / f'{seed}_{i}.h5', int(c))"
         " for i, c in enumerate(labels)]\n"
         f"t.train(Path({str(tmp_path / 'killed')!r}), pick(1, '0101'), pick(2, '01'), max_epochs=12)\n"
     )
-    state = tmp_path / "killed" / training.STATE_FILE
+    state = tmp_path / "killed" / trait_models.STATE_FILE
     kills = 0
     for pause in (0.0, 0.35, 0.11):
         running = subprocess.Popen([sys.executable, "-c", program])
@@ -161,21 +164,24 @@ def machine(processes: int = 1, device: str = "cpu", precision: str = "32-true")
 
 def test_a_saved_state_is_of_the_machine_that_computes(data, monkeypatch):
     def key(fabric: object) -> str:
-        return training._run_key({"seed": 1}, *data, fabric)
+        return trait_models._run_key({"seed": 1}, *data, fabric)
 
     plain = key(machine())
     assert key(training.Fabric(accelerator="cpu", devices=1)) == plain
     others = [key(machine(processes=2)), key(machine(device="cuda")), key(machine(precision="bf16-mixed"))]
-    for library in (torch, training.torchvision):
+    for library in (torch, trait_models.torchvision):
         monkeypatch.setattr(library, "__version__", "0")
         others.append(key(machine()))
     assert len({plain, *others}) == 6
 
 
+def schedule(**changes: object) -> training.Schedule:
+    settings = SETTINGS | changes
+    return training.Schedule(**{name: settings[name] for name in training.Schedule.__dataclass_fields__})
+
+
 def test_the_loss_scale_of_half_precision_is_saved_and_restored(tmp_path):
-    schedule = training.Schedule(**{name: SETTINGS[name] for name in training.Schedule.__dataclass_fields__})
-    network = torch.nn.Linear(2, 1)
-    optimizer = torch.optim.AdamW(network.parameters())
+    learner = training.Learner.of(torch.nn.Linear(2, 1), schedule(), training.Fabric(accelerator="cpu", devices=1))
 
     def half() -> SimpleNamespace:
         strategy = SimpleNamespace(precision=MixedPrecision("16-mixed", "cpu"))
@@ -184,10 +190,33 @@ def test_the_loss_scale_of_half_precision_is_saved_and_restored(tmp_path):
     before, after = half(), half()
     found = before.strategy.precision.scaler.state_dict() | {"scale": 512.0, "_growth_tracker": 7}
     before.strategy.precision.scaler.load_state_dict(found)
-    training._save_state(tmp_path / "state.pt", "key", training.State(step=3), network, optimizer, before)
-    state = training._resume(tmp_path / "state.pt", "key", network, optimizer, schedule, after)
+    training._save_state(tmp_path / "state.pt", "key", training.State(step=3), learner, before)
+    state = training._resume(tmp_path / "state.pt", "key", learner, schedule(), after)
     assert state.step == 3
     assert after.strategy.precision.state_dict() == found
+
+
+def weights_of(network: torch.nn.Module) -> list[torch.Tensor]:
+    return [value.detach().clone() for value in network.state_dict().values()]
+
+
+@pytest.mark.parametrize("averaging", [0.0, 0.75])
+def test_an_averaging_of_a_keeps_a_of_the_average_and_takes_the_rest_from_each_step(averaging):
+    torch.manual_seed(0)
+    network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
+    fabric = training.Fabric(accelerator="cpu", devices=1)
+    learner = training.Learner.of(network, schedule(weight_averaging=averaging, learning_rate=0.1), fabric)
+    expected = None
+    for _ in range(5):
+        learner.step(learner.network(torch.randn(8, 3)).square().mean(), fabric)
+        now = weights_of(network)
+        expected = now if expected is None else [
+            (averaging * old + (1 - averaging) * new).to(new.dtype) for old, new in zip(expected, now, strict=True)
+        ]  # fmt: skip
+        for found, value in zip(weights_of(learner.averaged.module), expected, strict=True):
+            torch.testing.assert_close(
+                found, value, rtol=0 if averaging == 0 else 1e-6, atol=0 if averaging == 0 else 1e-6
+            )
 
 
 @pytest.mark.parametrize(
@@ -213,7 +242,7 @@ def test_worker_processes_change_nothing(tmp_path, data):
 
 def test_a_slide_without_tiles_is_no_obstacle(tmp_path, data):
     empty = make_store(tmp_path / "empty.h5", np.zeros((0, 32, 32, 3), np.uint8), slide_id="empty")
-    train_slides = [*data[0], training.LabelledSlide("empty", empty, 1)]
+    train_slides = [*data[0], training_data.LabelledSlide("empty", empty, 1)]
     train(tmp_path / "model", train_slides, data[1], max_epochs=1)
     assert files.read_table(tmp_path / "model" / "scores.tsv").loc[0, "train_tiles"] == 32
 
@@ -231,7 +260,7 @@ def test_an_empty_validation_set_is_refused(tmp_path, data):
 def test_stores_of_different_tiles_are_refused(tmp_path, data):
     coarse = make_store(tmp_path / "c.h5", np.zeros((2, 32, 32, 3), np.uint8), slide_id="c", mpp=1.0)
     with pytest.raises(InputError, match="differ in tile size"):
-        train(tmp_path, [*data[0], training.LabelledSlide("c", coarse, 1)], data[1])
+        train(tmp_path, [*data[0], training_data.LabelledSlide("c", coarse, 1)], data[1])
 
 
 def test_a_step_of_a_single_tile_is_refused(tmp_path, data):
@@ -249,23 +278,23 @@ def test_a_step_of_a_single_tile_per_process_is_refused(batch_size, n_tiles, pro
 
 
 def test_an_epoch_shows_each_tile_once():
-    plan = training.batches(10, 5, seed=3, first_step=0, part=slice(None))
+    plan = training_data.batches(10, 5, seed=3, first_step=0, part=slice(None))
     epochs = [[*next(plan), *next(plan)] for _ in range(3)]
     assert all(sorted(epoch) == list(range(10)) for epoch in epochs)
     assert epochs[0] != epochs[1]
 
 
 def test_batches_from_any_step_are_those_of_the_whole_run():
-    whole = training.batches(11, 4, seed=3, first_step=0, part=slice(None))
+    whole = training_data.batches(11, 4, seed=3, first_step=0, part=slice(None))
     expected = [next(whole) for _ in range(9)]
     for first in range(9):
-        plan = training.batches(11, 4, seed=3, first_step=first, part=slice(None))
+        plan = training_data.batches(11, 4, seed=3, first_step=first, part=slice(None))
         assert [next(plan) for _ in range(9 - first)] == expected[first:]
 
 
 def test_the_shares_of_two_processes_make_the_batch_of_one():
     whole, *halves = (
-        training.batches(12, 6, seed=1, first_step=0, part=part)
+        training_data.batches(12, 6, seed=1, first_step=0, part=part)
         for part in (slice(None), slice(0, None, 2), slice(1, None, 2))
     )
     for _ in range(4):
@@ -274,14 +303,14 @@ def test_the_shares_of_two_processes_make_the_batch_of_one():
 
 def test_flips_move_pixels_and_change_none():
     batch = models.to_input(torch.arange(3 * 4 * 4 * 5, dtype=torch.uint8).reshape(5, 3, 4, 4))
-    flipped = training.augment(batch, ["horizontal_flip", "vertical_flip"], torch.Generator().manual_seed(0))
+    flipped = training_data.augment(batch, ["horizontal_flip", "vertical_flip"], torch.Generator().manual_seed(0))
     assert not torch.equal(flipped, batch)
     assert torch.equal(flipped.flatten(1).sort().values, batch.flatten(1).sort().values)
 
 
 def test_without_augmentation_a_batch_is_as_it_was():
     batch = torch.rand(2, 3, 4, 4)
-    assert torch.equal(training.augment(batch, [], torch.Generator()), batch)
+    assert torch.equal(training_data.augment(batch, [], torch.Generator()), batch)
 
 
 def row(evaluation: int, auc: float, loss: float) -> dict[str, float]:

@@ -173,6 +173,12 @@ class Training(Section):
     batch_size: int = Field(144, ge=2, description="Tiles per step over all GPUs (18 × 8 = 144).")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (0.001).")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay. Not in the paper: none.")
+    weight_averaging: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="Weights are a moving average that keeps this share of itself per step. Not in the paper: 0, none.",
+    )
     augmentations: list[Literal["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"]] = Field(
         ["horizontal_flip", "vertical_flip"], description="Of training tiles only (random flips, and no other)."
     )

@@ -5,49 +5,31 @@ flipped, and the random state of dropout. So a run that was killed and goes on f
 weights of one that was not, however often that happens.
 """
 
-import hashlib
-import json
 import logging
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
-import torchvision
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.utils.data import DataLoader
 
-from workflow_scripts.lib import models, scores, tiles
+from workflow_scripts.lib import models, scores
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.files import write_table, writing
+from workflow_scripts.lib.files import writing
+from workflow_scripts.lib.training_data import SlideTiles, augment, batches
 
 log = logging.getLogger(__name__)
 
-# File handles are few on clusters (1,024 by default), and every worker has its own.
-MOST_OPEN_STORES = 256
-
-STATE_FILE = "state.pt"
-
 # A validation measure is better when it is higher, or lower.
 HIGHER_IS_BETTER = {"slide_auc": True, "tile_auc": True, "loss": False}
-
-
-@dataclass(frozen=True)
-class LabelledSlide:
-    """A slide that a model learns from: its tiles inherit its label (0 or 1). Paper: Results, Training models."""
-
-    slide_id: str
-    store: Path
-    label: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +39,7 @@ class Schedule:
     batch_size: int
     learning_rate: float
     weight_decay: float
+    weight_averaging: float
     augmentations: Sequence[str]
     evaluations_per_epoch: int
     max_epochs: int
@@ -76,88 +59,6 @@ class Trained:
     curve: list[dict[str, Any]]
 
 
-class SlideTiles(Dataset):
-    """The tiles of labelled slides as one sequence; a batch is (tiles (n, 3, px, px) uint8, labels (n,) float32).
-
-    Stores are opened where they are read, so that worker processes share no file handle.
-    """
-
-    def __init__(self, slides: Sequence[LabelledSlide]) -> None:
-        counts = [tiles.read_summary(slide.store)["n_tiles"] for slide in slides]
-        self.slides = list(slides)
-        self.slide_of_tile = np.repeat(np.arange(len(slides)), counts)
-        self.labels = np.repeat([slide.label for slide in slides], counts).astype(np.float32)
-        self._first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        self._open: dict[tuple[int, Path], tuple[ExitStack, tiles.TileStore]] = {}
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        batch, labels = self.__getitems__([index])
-        return batch[0], labels[0]
-
-    def __getitems__(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        images = [tiles.decode(self._encoded(index)) for index in indices]
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(self.labels[list(indices)])
-
-    def _encoded(self, index: int) -> np.ndarray:
-        slide = self.slide_of_tile[index]
-        # A handle that was opened before a fork is not this process's own.
-        key = (os.getpid(), self.slides[slide].store)
-        if key not in self._open:
-            if len(self._open) >= MOST_OPEN_STORES:
-                self._open.pop(next(iter(self._open)))[0].close()
-            opened = ExitStack()
-            self._open[key] = opened, opened.enter_context(tiles.open_store(key[1]))
-        return self._open[key][1].encoded(int(index - self._first[slide]))
-
-    def describe(self) -> str:
-        """How many slides and tiles of each class there are, for the log."""
-        slides = np.array([slide.label for slide in self.slides])
-        parts = (f"{np.sum(slides == c)} slides / {np.sum(self.labels == c)} tiles of class {c}" for c in (0, 1))
-        return ", ".join(parts)
-
-
-def batches(n_tiles: int, batch_size: int, *, seed: int, first_step: int, part: slice) -> Iterator[list[int]]:
-    """Yield the tile indices of step `first_step` and of every step after it, without end.
-
-    An epoch is a permutation of its own, cut into whole batches; the few tiles left over come back in the next.
-    `part` is the share of a batch that this process takes (`slice(rank, None, processes)`).
-    """
-    size = min(batch_size, n_tiles)
-    per_epoch = n_tiles // size
-    step = first_step
-    while True:
-        epoch, first = divmod(step, per_epoch)
-        order = np.random.default_rng([seed, epoch]).permutation(n_tiles)
-        for start in range(first * size, per_epoch * size, size):
-            yield order[start : start + size][part].tolist()
-            step += 1
-
-
-def augment(batch: torch.Tensor, names: Sequence[str], generator: torch.Generator) -> torch.Tensor:
-    """Flip, transpose or recolour each tile of a batch (n, 3, px, px; float in [−1, 1]) with probability ½.
-
-    Paper: Methods, Training has the two flips only. `transpose` with them makes all eight symmetries of a square;
-    `colour_jitter` scales each tile's distance from white per channel by 0.8-1.25 (its stain's density, roughly).
-    """
-
-    def chosen() -> torch.Tensor:
-        return (torch.rand(len(batch), generator=generator) < 0.5).to(batch.device)[:, None, None, None]
-
-    if "horizontal_flip" in names:
-        batch = torch.where(chosen(), batch.flip(3), batch)
-    if "vertical_flip" in names:
-        batch = torch.where(chosen(), batch.flip(2), batch)
-    if "transpose" in names:
-        batch = torch.where(chosen(), batch.transpose(2, 3), batch)
-    if "colour_jitter" in names:
-        scale = torch.exp((torch.rand(len(batch), 3, 1, 1, generator=generator) * 2 - 1) * math.log(1.25))
-        batch = torch.where(chosen(), (1 - (1 - batch) * scale.to(batch.device)).clamp(-1, 1), batch)
-    return batch.contiguous(memory_format=torch.channels_last)
-
-
 @dataclass
 class Patience:
     """Counts evaluations since the best value of a measure. No equal value is better, nor NaN, nor infinity."""
@@ -175,9 +76,54 @@ class Patience:
         return self.waited
 
 
+@dataclass(frozen=True)
+class Learner:
+    """What each step changes: the network, the moving average of its weights, and the optimiser.
+
+    The average is what is evaluated and kept (`training.weight_averaging`); with an averaging of 0 it is the network.
+    """
+
+    network: nn.Module
+    averaged: AveragedModel
+    optimizer: torch.optim.Optimizer
+
+    @classmethod
+    def of(cls, network: nn.Module, schedule: Schedule, fabric: Fabric) -> "Learner":
+        """A learner at its start, on the devices of `fabric`."""
+        optimizer = torch.optim.AdamW(
+            network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+        )
+        set_up, optimizer = fabric.setup(network, optimizer)
+        moving_average = get_ema_multi_avg_fn(schedule.weight_averaging)
+        return cls(set_up, AveragedModel(network, multi_avg_fn=moving_average, use_buffers=True), optimizer)
+
+    def step(self, loss: torch.Tensor, fabric: Fabric) -> None:
+        """Take one step down the gradient of a loss."""
+        self.optimizer.zero_grad()
+        fabric.backward(loss)
+        self.optimizer.step()
+        self.averaged.update_parameters(self.network.module)
+
+    def state_dict(self, fabric: Fabric) -> dict[str, Any]:
+        """All of it, to be saved; the loss scale of 16-mixed is `precision`, which is empty in other precisions."""
+        return {
+            "network": self.network.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "precision": fabric.strategy.precision.state_dict(),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any], fabric: Fabric) -> None:
+        """Go on from what `state_dict` gave."""
+        self.network.load_state_dict(saved["network"])
+        self.averaged.load_state_dict(saved["averaged"])
+        self.optimizer.load_state_dict(saved["optimizer"])
+        fabric.strategy.precision.load_state_dict(saved["precision"])
+
+
 @dataclass
 class State:
-    """All that a run needs to go on from an evaluation as if nothing had happened."""
+    """How far a run has come: with its learner, all that it needs to go on as if nothing had happened."""
 
     step: int = 0
     plateau: Patience = field(default_factory=lambda: Patience("loss"))
@@ -210,88 +156,31 @@ def train(
     """
     _check_sets(training, validation)
     _check_batch(schedule.batch_size, len(training), fabric.world_size)
-    network, optimizer = fabric.setup(
-        network, torch.optim.AdamW(network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay)
-    )
-    state = _resume(path_to_state, run_key, network, optimizer, schedule, fabric)
+    learner = Learner.of(network, schedule, fabric)
+    state = _resume(path_to_state, run_key, learner, schedule, fabric)
     loader = _training_batches(training, schedule, state.step, seed=seed, fabric=fabric, workers=workers)
     validation_loader = _all_batches(validation, schedule.batch_size, fabric=fabric, workers=workers)
     per_epoch = len(training) // min(schedule.batch_size, len(training))
     interval = max(1, round(per_epoch / schedule.evaluations_per_epoch))
     started, first_step = time.monotonic(), state.step
     while state.step < schedule.max_epochs * per_epoch and state.stop.waited < schedule.stop_patience:
-        train_loss = _train_steps(network, optimizer, loader, state, interval, schedule.augmentations, seed, fabric)
-        measured = evaluate(network, validation, validation_loader, fabric=fabric, threshold=tile_threshold)
+        train_loss = _train_steps(learner, loader, state, interval, schedule.augmentations, seed, fabric)
+        measured = evaluate(
+            learner.averaged.module, validation, validation_loader, fabric=fabric, threshold=tile_threshold
+        )
         row = {
             "evaluation": len(state.curve) + 1,
             "step": state.step,
             "epoch": state.step / per_epoch,
-            "learning_rate": optimizer.param_groups[0]["lr"],
+            "learning_rate": learner.optimizer.param_groups[0]["lr"],
             "train_loss": train_loss,
             **{f"validation_{name}": value for name, value in measured.items()},
         }
-        _decide(state, row, measured, network, optimizer, schedule)
-        _save_state(path_to_state, run_key, state, network, optimizer, fabric)
+        _decide(state, row, measured, learner, schedule)
+        _save_state(path_to_state, run_key, state, learner, fabric)
         _report(row, schedule, per_epoch, state, fabric, seconds=time.monotonic() - started, first_step=first_step)
     _check_converged(state.curve, schedule.learning_rate)
     return Trained(state.best_weights, _mark_chosen(state.curve, schedule.checkpoint_on))
-
-
-def train_model(
-    folder: str | Path,
-    *,
-    trait: str,
-    round_number: int,
-    training: Sequence[LabelledSlide],
-    validation: Sequence[LabelledSlide],
-    settings: Mapping[str, Any],
-    tile_threshold: float,
-    seed: int,
-    code_version: str,
-    workers: int,
-) -> None:
-    """Train the model of one trait and round, and write into `folder` all that is needed to use and to judge it.
-
-    `settings` is the section `training` of the configuration, where each key is described, without `workers`, which
-    shapes no result: the number of processes that decode tiles. The files are
-    `weights.safetensors` and `model.json` (see `models.save`), `curve.tsv` (a row per evaluation, the kept one marked
-    in `chosen`), and `scores.tsv` (one row: trait, round, validation_auc, validation_tile_auc, validation_loss,
-    evaluation, slides and tiles per set). A state to go on from lies beside them while it runs.
-
-    Raises InputError as `train` and `models.check_tile_size` do, naming the trait and the round.
-    """
-    folder = Path(folder)
-    run_seed = int(hashlib.sha256(f"{seed}:{trait}:{round_number}".encode()).hexdigest()[:8], 16)
-    description = {
-        "trait": trait,
-        "round": round_number,
-        "backbone": settings["backbone"],
-        "settings": dict(settings),
-        "tile_threshold": tile_threshold,
-        "seed": seed,
-        "code_version": code_version,
-        **_tile_geometry([*training, *validation]),
-    }
-    fabric = make_fabric(precision=settings["precision"], threads=settings["threads"])
-    run_key = _run_key(description, training, validation, fabric)
-    train_tiles, validation_tiles = SlideTiles(training), SlideTiles(validation)
-    log.info("%s round %d: training on %s", trait, round_number, train_tiles.describe())
-    log.info("%s round %d: validating on %s", trait, round_number, validation_tiles.describe())
-    torch.manual_seed(run_seed)
-    try:
-        network = models.build(settings["backbone"], weights=settings["weights"])
-        models.check_tile_size(network, backbone=settings["backbone"], tile_px=description["tile_px"])
-        trained = train(
-            network, train_tiles, validation_tiles,
-            Schedule(**{key: settings[key] for key in Schedule.__dataclass_fields__}), seed=run_seed, fabric=fabric,
-            tile_threshold=tile_threshold, path_to_state=folder / STATE_FILE, run_key=run_key,
-            workers=workers,
-        )  # fmt: skip
-    except InputError as error:
-        raise InputError(f"{trait}, round {round_number}: {error}") from None
-    if fabric.is_global_zero:
-        _write_results(folder, trained, description, train_tiles, validation_tiles)
-        (folder / STATE_FILE).unlink(missing_ok=True)
 
 
 def evaluate(
@@ -340,62 +229,6 @@ def make_fabric(*, precision: str = "auto", threads: int) -> Fabric:
     )
     fabric.launch()
     return fabric
-
-
-def _tile_geometry(slides: Sequence[LabelledSlide]) -> dict[str, Any]:
-    """Tile size and µm/px, which all stores share. Raises InputError where they do not."""
-    found = {(s["tile_px"], s["mpp"]) for s in (tiles.read_summary(slide.store) for slide in slides)}
-    if len(found) != 1:
-        raise InputError(f"the tile stores differ in tile size (px) and µm/px: {sorted(found)}; tile the slides again")
-    tile_px, mpp = found.pop()
-    return {"tile_px": int(tile_px), "mpp": float(mpp)}
-
-
-def _run_key(
-    description: dict[str, Any],
-    training: Sequence[LabelledSlide],
-    validation: Sequence[LabelledSlide],
-    fabric: Fabric,
-) -> str:
-    """Stands for all that shapes the weights: settings, code, what computes, and the very stores.
-
-    A store is known by its size and its time of writing.
-    """
-    computed_by = {
-        "processes": fabric.world_size,
-        "accelerator": fabric.device.type,
-        "precision": fabric.strategy.precision.precision,
-        "torch": str(torch.__version__),
-        "torchvision": torchvision.__version__,
-    }
-    stores = [
-        [slide.slide_id, slide.label, slide.store.stat().st_size, slide.store.stat().st_mtime_ns]
-        for slide in [*training, *validation]
-    ]
-    content = json.dumps([description, computed_by, len(training), stores], sort_keys=True)
-    return hashlib.sha256(content.encode()).hexdigest()
-
-
-def _write_results(
-    folder: Path, trained: Trained, description: dict[str, Any], training: SlideTiles, validation: SlideTiles
-) -> None:
-    chosen = next(row for row in trained.curve if row["chosen"])
-    row = {
-        "trait": description["trait"],
-        "round": description["round"],
-        "validation_auc": chosen["validation_slide_auc"],
-        "validation_tile_auc": chosen["validation_tile_auc"],
-        "validation_loss": chosen["validation_loss"],
-        "evaluation": chosen["evaluation"],
-        "evaluations": len(trained.curve),
-        "train_slides": len(training.slides),
-        "train_tiles": len(training),
-        "validation_slides": len(validation.slides),
-        "validation_tiles": len(validation),
-    }
-    models.save(folder, trained.weights, description)
-    write_table(pd.DataFrame(trained.curve), folder / "curve.tsv")
-    write_table(pd.DataFrame([row]), folder / "scores.tsv")
 
 
 def _check_sets(training: SlideTiles, validation: SlideTiles) -> None:
@@ -455,8 +288,7 @@ def _as_read(batch: Any) -> Any:
 
 
 def _train_steps(
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     loader: Iterator[tuple[torch.Tensor, torch.Tensor]],
     state: State,
     steps: int,
@@ -465,7 +297,7 @@ def _train_steps(
     fabric: Fabric,
 ) -> float:
     """Take some steps; return their mean loss."""
-    network.train()
+    learner.network.train()
     losses = []
     for _ in range(steps):
         images, labels = next(loader)
@@ -473,11 +305,9 @@ def _train_steps(
         torch.manual_seed(_seed_of(seed, state.step))
         generator = torch.Generator().manual_seed(_seed_of(seed, state.step))
         batch = augment(models.to_input(images.to(fabric.device)), augmentations, generator)
-        logits = network(batch)[:, 0]
+        logits = learner.network(batch)[:, 0]
         loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels.to(fabric.device))
-        optimizer.zero_grad()
-        fabric.backward(loss)
-        optimizer.step()
+        learner.step(loss, fabric)
         losses.append(loss.detach())
         state.step += 1
     return float(torch.stack(losses).double().mean())
@@ -487,7 +317,8 @@ def _train_steps(
 def _all_logits(network: nn.Module, loader: DataLoader, n_tiles: int, *, fabric: Fabric) -> torch.Tensor:
     """Logits (n_tiles,) float32 on the CPU, each process computing its share."""
     network.eval()
-    found = [network(models.to_input(images.to(fabric.device)))[:, 0].float().cpu() for images, _ in loader]
+    with fabric.autocast():
+        found = [network(models.to_input(images.to(fabric.device)))[:, 0].float().cpu() for images, _ in loader]
     # Shares differ by one tile at most, and what is gathered must not.
     own = torch.zeros(-(-n_tiles // fabric.world_size))
     own[: sum(map(len, found))] = torch.cat([*found, torch.empty(0)])  # a share may be empty
@@ -499,18 +330,18 @@ def _decide(
     state: State,
     row: dict[str, Any],
     measured: Mapping[str, float],
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
+    learner: Learner,
     schedule: Schedule,
 ) -> None:
     """Keep the weights when they are the best, decay the rate on a plateau, count towards stopping."""
     state.curve.append(row)
     if _best(state.curve, schedule.checkpoint_on) is row:
-        state.best_weights = {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+        weights = learner.averaged.module.state_dict()
+        state.best_weights = {name: value.detach().cpu().clone() for name, value in weights.items()}
     state.stop.update(measured)
     if state.plateau.update(measured) >= schedule.plateau_patience:
         state.plateau.waited = 0
-        for group in optimizer.param_groups:
+        for group in learner.optimizer.param_groups:
             group["lr"] *= schedule.plateau_factor
 
 
@@ -536,21 +367,12 @@ def _mark_chosen(curve: Sequence[dict[str, Any]], measure: str) -> list[dict[str
     return [{**row, "chosen": int(row is best)} for row in curve]
 
 
-def _resume(
-    path: str | Path,
-    run_key: str,
-    network: nn.Module,
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    fabric: Fabric,
-) -> State:
-    """The saved state of the same run with network, optimiser and loss scale set to it, or a fresh one."""
+def _resume(path: str | Path, run_key: str, learner: Learner, schedule: Schedule, fabric: Fabric) -> State:
+    """The saved state of the same run, with its learner set to it, or a fresh one."""
     saved = torch.load(path, weights_only=True, map_location="cpu") if Path(path).is_file() else {"run_key": None}
     if saved["run_key"] != run_key:
         return State(plateau=Patience(schedule.plateau_on), stop=Patience(schedule.stop_on))
-    network.load_state_dict(saved["network"])
-    optimizer.load_state_dict(saved["optimizer"])
-    fabric.strategy.precision.load_state_dict(saved["precision"])
+    learner.load_state_dict(saved["learner"], fabric)
     log.info("resumed at step %d, evaluation %d", saved["step"], len(saved["curve"]))
     return State(
         step=saved["step"],
@@ -561,9 +383,7 @@ def _resume(
     )
 
 
-def _save_state(
-    path: str | Path, run_key: str, state: State, network: nn.Module, optimizer: torch.optim.Optimizer, fabric: Fabric
-) -> None:
+def _save_state(path: str | Path, run_key: str, state: State, learner: Learner, fabric: Fabric) -> None:
     if fabric.is_global_zero:
         content = {
             "run_key": run_key,
@@ -572,10 +392,7 @@ def _save_state(
             "stop": asdict(state.stop),
             "curve": state.curve,
             "best_weights": state.best_weights,
-            "network": network.state_dict(),
-            "optimizer": optimizer.state_dict(),
-            # The loss scale of 16-mixed; nothing in other precisions.
-            "precision": fabric.strategy.precision.state_dict(),
+            "learner": learner.state_dict(fabric),
         }
         with writing(path) as partial:
             torch.save(content, partial)
