@@ -8,7 +8,7 @@ weights of one that was not, however often that happens.
 import logging
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -94,8 +94,10 @@ class Learner:
             network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
         )
         set_up, optimizer = fabric.setup(network, optimizer)
-        moving_average = get_ema_multi_avg_fn(schedule.weight_averaging)
-        return cls(set_up, AveragedModel(network, multi_avg_fn=moving_average, use_buffers=True), optimizer)
+        averaged = AveragedModel(
+            network, multi_avg_fn=_moving_average(kept=schedule.weight_averaging), use_buffers=True
+        )
+        return cls(set_up, averaged, optimizer)
 
     def step(self, loss: torch.Tensor, fabric: Fabric) -> None:
         """Take one step down the gradient of a loss."""
@@ -229,6 +231,20 @@ def make_fabric(*, precision: str = "auto", threads: int) -> Fabric:
     )
     fabric.launch()
     return fabric
+
+
+def _moving_average(*, kept: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], torch.Tensor], None]:
+    """An update, in place, of averages by the values of a step, which keeps the share `kept` of the averages.
+
+    At first it keeps less, (1 + n) / (10 + n) at step n, so that the weights of the start, which are random, are soon
+    forgotten (the warm-up of TensorFlow's ExponentialMovingAverage).
+    """
+
+    def update(averages: list[torch.Tensor], values: list[torch.Tensor], n: torch.Tensor) -> None:
+        share = min(kept, float((1 + n) / (10 + n)))
+        get_ema_multi_avg_fn(share)(averages, values, n)
+
+    return update
 
 
 def _check_sets(training: SlideTiles, validation: SlideTiles) -> None:
