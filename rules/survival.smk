@@ -3,6 +3,27 @@
 # Requires hti.tsv, slides.tsv, labels, splits and the clinical table. Makes the tables under survival/.
 
 
+rule describe_clinical:
+    input:
+        clinical=lambda wildcards: str(cohort_of(wildcards).clinical),
+    output:
+        described="results/{cohort}/survival/clinical.tsv",
+    log:
+        "results/{cohort}/logs/describe_clinical.log",
+    benchmark:
+        "results/{cohort}/benchmarks/describe_clinical.tsv"
+    # First of all: a misspelt column stops the run before slides are read and models trained.
+    priority: 1
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        covariates=lambda wildcards: cohort_of(wildcards).covariates,
+        categories=lambda wildcards: cohort_of(wildcards).categories,
+        code=code_of("describe_clinical"),
+    script:
+        "../workflow_scripts/describe_clinical.py"
+
+
 rule analyse_survival:
     input:
         hti=rules.measure_heterogeneity.output.hti,

@@ -223,6 +223,29 @@ def test_an_unknown_covariate_is_answered_with_the_nearest():
 # Events
 
 
+def test_the_description_says_what_the_survival_stage_will_find(tmp_path):
+    table = read(
+        tmp_path,
+        "Patient ID\tOverall Survival (Months)\tOverall Survival Status\tAge\tSex\tStage\n"
+        "a\t1.5\t1:DECEASED\t61\tF\t1\nb\t20\t0:LIVING\t45\tM\t2\nc\tNA\t0:LIVING\tNA\tM\t2\n",
+    )
+    described = clinical.describe(table, covariates=["age", "Sex"], categories=["Stage"])
+    assert described.to_dict("split")["data"] == [
+        ["survival", "time, event", 3, 2, "deaths 1, times 1.5 to 20.0 months"],
+        ["covariate", "age", 3, 2, "45 to 61"],
+        ["covariate", "Sex", 3, 3, "M 2, F 1"],
+        ["category", "Stage", 3, 3, "2 2, 1 1"],
+    ]
+
+
+def test_a_misspelt_column_is_named_before_anything_is_described(tmp_path):
+    table = read(
+        tmp_path, "Patient ID\tOverall Survival (Months)\tOverall Survival Status\tAge\na\t1.5\t1:DECEASED\t61\n"
+    )
+    with pytest.raises(InputError, match="no clinical column 'Agee'; did you mean 'Age'"):
+        clinical.describe(table, covariates=["Agee"], categories=[])
+
+
 def test_a_cohort_without_a_usable_event_is_refused(tmp_path):
     table = read(tmp_path, "patient_id|OS_MONTHS|OS_STATUS\nA|NA|DECEASED\nB|1|LIVING\nC|2|NA\n")
     with pytest.raises(InputError, match=r"no event among 1 patients with known survival \(of 3\)"):

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from checkouts import MINI
 
 from workflow_scripts.lib import planning
 
@@ -103,6 +104,15 @@ def test_a_wrong_key_is_answered_before_anything_runs(copy):
     run = copy.snakemake("--dry-run")
     assert run.returncode != 0
     assert "tiles.tile_size: unknown key; did you mean 'tile_px'?" in run.stdout
+
+
+def test_a_misspelt_clinical_column_stops_the_run_before_a_model_is_trained(copy):
+    copy.edit(MINI, "covariates: [Sex]", "covariates: [Sexx]")
+    copy.edit(MINI, "tile_px: 64", "tile_px: 32")
+    run = copy.snakemake()
+    assert run.returncode != 0
+    assert "no clinical column 'Sexx'; did you mean 'Sex'?" in run.stdout
+    assert "rule train_model:" not in run.stdout
 
 
 def test_two_runs_do_not_write_at_once(copy):

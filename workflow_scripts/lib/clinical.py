@@ -17,6 +17,7 @@ import logging
 import math
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -159,6 +160,43 @@ def column(frame: pd.DataFrame, name: str) -> pd.Series:
     if (numbers.notna() | values.isna()).all():
         return numbers.astype("float64")
     return values.where(values.notna(), math.nan)
+
+
+def as_categories(values: pd.Series) -> pd.Series:
+    """Categories as text, numbers in their shortest form; missing stays missing."""
+    if pd.api.types.is_numeric_dtype(values):
+        return values.map("{:g}".format, na_action="ignore").astype(object)
+    return values
+
+
+def describe(frame: pd.DataFrame, *, covariates: Sequence[str], categories: Sequence[str]) -> pd.DataFrame:
+    """What the survival stage will find: a row for survival and for each column that it is asked to use.
+
+    frame as `read_clinical` gives it. Columns: role (`survival`, `covariate`, `category`), column (as configured),
+    n_patients, n_known, content (deaths and times; the least and the greatest number; or each value with its
+    number of patients, the most frequent first).
+    Raises InputError as `column` does.
+    """
+    known = frame[_has_survival(frame)]
+    deaths, first, last = (known["event"] == 1).sum(), known["time"].min(), known["time"].max()
+    rows = [("survival", "time, event", len(known), f"deaths {deaths}, times {first:.1f} to {last:.1f} months")]
+    for role, names in (("covariate", covariates), ("category", categories)):
+        for name in names:
+            values = column(frame, name)
+            rows.append((role, name, int(values.notna().sum()), _content(values, as_numbers=role == "covariate")))
+    table = pd.DataFrame(rows, columns=["role", "column", "n_known", "content"])
+    table.insert(2, "n_patients", len(frame))
+    return table
+
+
+def _content(values: pd.Series, *, as_numbers: bool) -> str:
+    present = values.dropna()
+    if present.empty:
+        return "no value"
+    if as_numbers and pd.api.types.is_numeric_dtype(present):
+        return f"{present.min():g} to {present.max():g}"
+    counts = as_categories(present).value_counts().sort_index().sort_values(ascending=False, kind="stable")
+    return ", ".join(f"{value} {n}" for value, n in counts.items())
 
 
 def _read_text(path: str | Path) -> tuple[pd.DataFrame, int]:

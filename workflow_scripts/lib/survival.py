@@ -330,7 +330,9 @@ def hti_by_category(patients: pd.DataFrame, clinical: pd.DataFrame, columns: Seq
     tests, values = [], []
     found = _clinical_columns(patients, clinical, columns)
     for column in columns:
-        known = patients[["patient_id", "hti"]].assign(column=column, category=_as_categories(found[column]).to_numpy())
+        known = patients[["patient_id", "hti"]].assign(
+            column=column, category=clinical_table.as_categories(found[column]).to_numpy()
+        )
         known = known.dropna(subset=["category"]).sort_values(["category", "patient_id"])
         groups = {name: members["hti"] for name, members in known.groupby("category")}
         tested = [members for members in groups.values() if len(members) >= FEWEST_OF_A_CATEGORY]
@@ -421,13 +423,6 @@ def _clinical_columns(patients: pd.DataFrame, clinical: pd.DataFrame, names: Seq
     values = pd.DataFrame({name: clinical_table.column(clinical, name) for name in names})
     values.index = pd.Index(clinical["patient_id"])
     return values.reindex(patients["patient_id"]).reset_index(drop=True)
-
-
-def _as_categories(values: pd.Series) -> pd.Series:
-    """Categories as text, numbers in their shortest form; missing stays missing."""
-    if pd.api.types.is_numeric_dtype(values):
-        return values.map("{:g}".format, na_action="ignore").astype(object)
-    return values
 
 
 def _design(joined: pd.DataFrame, covariates: Sequence[str]) -> tuple[pd.DataFrame, str]:
