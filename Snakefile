@@ -42,4 +42,3 @@ rule all:
     input:
         [figures_of(cohort) for cohort in study.study.cohorts],
         [summary_of(cohort) for cohort in study.study.cohorts],
-        expand(rules.describe_clinical.output.described, cohort=study.study.cohorts),

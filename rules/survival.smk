@@ -31,6 +31,7 @@ rule analyse_survival:
         labels=lambda wildcards: assembled(wildcards).labels,
         splits=lambda wildcards: assembled(wildcards).splits,
         clinical=lambda wildcards: str(cohort_of(wildcards).clinical),
+        checked=rules.describe_clinical.output.described,
     output:
         patients="results/{cohort}/survival/patients.tsv",
         exclusions="results/{cohort}/survival/exclusions.tsv",

@@ -220,9 +220,6 @@ def test_an_unknown_covariate_is_answered_with_the_nearest():
         clinical.column(FRAME, "zzz")
 
 
-# Events
-
-
 def test_the_description_says_what_the_survival_stage_will_find(tmp_path):
     table = read(
         tmp_path,
@@ -244,6 +241,9 @@ def test_a_misspelt_column_is_named_before_anything_is_described(tmp_path):
     )
     with pytest.raises(InputError, match="no clinical column 'Agee'; did you mean 'Age'"):
         clinical.describe(table, covariates=["Agee"], categories=[])
+
+
+# Events
 
 
 def test_a_cohort_without_a_usable_event_is_refused(tmp_path):

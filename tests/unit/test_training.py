@@ -196,6 +196,16 @@ def test_the_loss_scale_of_half_precision_is_saved_and_restored(tmp_path):
     assert after.strategy.precision.state_dict() == found
 
 
+def test_averaging_changes_what_is_evaluated_and_kept_and_no_step(tmp_path, data):
+    train(tmp_path / "last", *data, max_epochs=1, plateau_patience=9)
+    train(tmp_path / "averaged", *data, max_epochs=1, plateau_patience=9, weight_averaging=0.9)
+    last, averaged = (files.read_table(tmp_path / name / "curve.tsv") for name in ("last", "averaged"))
+    assert last["train_loss"].equals(averaged["train_loss"])
+    assert (last["validation_loss"] != averaged["validation_loss"]).all()
+    kept = [results(tmp_path / name)["weights.safetensors"] for name in ("last", "averaged")]
+    assert kept[0] != kept[1]
+
+
 def weights_of(network: torch.nn.Module) -> list[torch.Tensor]:
     return [value.detach().clone() for value in network.state_dict().values()]
 

@@ -9,7 +9,6 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 MINI = "tests/workflow/mini.yaml"
-LOG = "finished.log"  # of the run that made a checkout's results
 
 
 @dataclass(frozen=True)

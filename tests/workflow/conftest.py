@@ -1,7 +1,7 @@
 """The results of a small cohort, made once for all tests here."""
 
 import pytest
-from checkouts import LOG, REPOSITORY, Checkout
+from checkouts import REPOSITORY, Checkout
 
 
 @pytest.fixture(scope="session")
@@ -10,7 +10,6 @@ def finished(tmp_path_factory) -> Checkout:
     checkout = Checkout(REPOSITORY).copy_to(tmp_path_factory.mktemp("mini") / "checkout", with_results=False)
     run = checkout.snakemake()
     assert run.returncode == 0, run.stdout
-    (checkout.folder / LOG).write_text(run.stdout)
     return checkout
 
 

@@ -6,14 +6,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from checkouts import LOG, MINI, Checkout, tables_of
+from checkouts import MINI, Checkout, tables_of
 
 pytestmark = pytest.mark.xdist_group("workflow")
-
-KILLS = 10
 
 
 def start(checkout: Checkout, log: Path) -> subprocess.Popen:
@@ -25,26 +24,34 @@ def start(checkout: Checkout, log: Path) -> subprocess.Popen:
         )  # fmt: skip
 
 
-def jobs_finished(log: Path) -> int:
-    """In all runs that wrote to this log."""
-    return log.read_text().count("Finished jobid") if log.exists() else 0
+def kill(checkout: Checkout, log: Path, *, when: Callable[[], bool], wait: float = 0.0) -> None:
+    """Start the workflow and kill it, its whole process group, some seconds after something has come about."""
+    run = start(checkout, log)
+    while not when() and run.poll() is None:
+        time.sleep(0.01)
+    time.sleep(wait)
+    assert run.poll() is None, log.read_text()
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
 
 
 def test_ten_kills_at_random_moments_change_no_table(finished, tmp_path):
     killed, log = finished.copy_to(tmp_path / "killed", with_results=False), tmp_path / "run.log"
+    results = killed.folder / "results"
     chance = random.Random(5)
-    # Moments are counted in jobs, so that a faster machine does not finish before the tenth.
-    moments = sorted(chance.sample(range(jobs_finished(finished.folder / LOG) - KILLS), KILLS))
-    for moment in moments:
-        run = start(killed, log)
-        while jobs_finished(log) < moment and run.poll() is None:
-            time.sleep(0.02)
-        time.sleep(chance.uniform(0.0, 1.0))
-        assert run.poll() is None, log.read_text()
-        os.killpg(run.pid, signal.SIGKILL)
-        run.wait()
+
+    def jobs_finished() -> int:
+        return log.read_text().count("Finished jobid")
+
+    for _ in range(3):  # at the start, while the cohort is generated and tiled
+        kill(killed, log, when=lambda: True, wait=chance.uniform(0.5, 8.0))
+    kill(killed, log, when=lambda: any(results.rglob("state.pt")))
+    assert any(results.rglob("state.pt"))
+    for _ in range(6):  # counted in jobs, so that no machine is too fast for the tenth
+        moment = jobs_finished() + chance.randint(1, 2)
+        kill(killed, log, when=lambda moment=moment: jobs_finished() >= moment, wait=chance.uniform(0.0, 0.5))
     assert start(killed, log).wait() == 0, log.read_text()
     assert tables_of(killed) == tables_of(finished)
-    left = [path.name for path in (killed.folder / "results").rglob("*") if "partial" in path.name]
+    left = [path.name for path in results.rglob("*") if "partial" in path.name]
     assert left == []
-    assert not list((killed.folder / "results").rglob("state.pt"))
+    assert not list(results.rglob("state.pt"))

@@ -113,6 +113,7 @@ def test_a_misspelt_clinical_column_stops_the_run_before_a_model_is_trained(copy
     assert run.returncode != 0
     assert "no clinical column 'Sexx'; did you mean 'Sex'?" in run.stdout
     assert "rule train_model:" not in run.stdout
+    assert "rule tile_slide:" not in run.stdout.partition("rule describe_clinical:")[0]
 
 
 def test_two_runs_do_not_write_at_once(copy):

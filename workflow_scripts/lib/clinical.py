@@ -170,7 +170,7 @@ def as_categories(values: pd.Series) -> pd.Series:
 
 
 def describe(frame: pd.DataFrame, *, covariates: Sequence[str], categories: Sequence[str]) -> pd.DataFrame:
-    """What the survival stage will find: a row for survival and for each column that it is asked to use.
+    """What the clinical file holds of survival and of each column that the survival stage is asked to use, a row each.
 
     frame as `read_clinical` gives it. Columns: role (`survival`, `covariate`, `category`), column (as configured),
     n_patients, n_known, content (deaths and times; the least and the greatest number; or each value with its

@@ -106,6 +106,11 @@ class Learner:
         self.optimizer.step()
         self.averaged.update_parameters(self.network.module)
 
+    def share_buffers(self, fabric: Fabric) -> None:
+        """Give all processes the first one's batch statistics: what is evaluated is then what is kept and saved."""
+        for buffer in self.averaged.module.buffers():
+            buffer.copy_(fabric.broadcast(buffer))
+
     def state_dict(self, fabric: Fabric) -> dict[str, Any]:
         """All of it, to be saved; the loss scale of 16-mixed is `precision`, which is empty in other precisions."""
         return {
@@ -167,6 +172,7 @@ def train(
     started, first_step = time.monotonic(), state.step
     while state.step < schedule.max_epochs * per_epoch and state.stop.waited < schedule.stop_patience:
         train_loss = _train_steps(learner, loader, state, interval, schedule.augmentations, seed, fabric)
+        learner.share_buffers(fabric)
         measured = evaluate(
             learner.averaged.module, validation, validation_loader, fabric=fabric, threshold=tile_threshold
         )
@@ -236,8 +242,8 @@ def make_fabric(*, precision: str = "auto", threads: int) -> Fabric:
 def _moving_average(*, kept: float) -> Callable[[list[torch.Tensor], list[torch.Tensor], torch.Tensor], None]:
     """An update, in place, of averages by the values of a step, which keeps the share `kept` of the averages.
 
-    At first it keeps less, (1 + n) / (10 + n) at step n, so that the weights of the start, which are random, are soon
-    forgotten (the warm-up of TensorFlow's ExponentialMovingAverage).
+    The first step replaces them; after n steps the next keeps (1 + n) / (10 + n) at most, so that the random start is
+    soon forgotten (the warm-up of TensorFlow's ExponentialMovingAverage).
     """
 
     def update(averages: list[torch.Tensor], values: list[torch.Tensor], n: torch.Tensor) -> None:
