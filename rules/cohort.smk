@@ -18,9 +18,8 @@ checkpoint assemble_cohort:
     conda:
         "../envs/histocarta.yaml"
     params:
-        cohort=lambda wildcards: cohort_of(wildcards).model_dump(
-            mode="json", include={"slides", "expression", "clinical", "split"}
-        ),
+        slides=slides_listed_in,
+        expression=expression_tables,
         traits=lambda wildcards: {trait: study.traits[trait].model_dump() for trait in traits_of(wildcards)},
         labels=study.labels.model_dump(),
         splits=study.splits.model_dump(),
@@ -29,3 +28,34 @@ checkpoint assemble_cohort:
         code=code_of("assemble_cohort"),
     script:
         "../workflow_scripts/assemble_cohort.py"
+
+
+rule describe_cohort:
+    input:
+        sheet=lambda wildcards: assembled(wildcards).sheet,
+        splits=lambda wildcards: assembled(wildcards).splits,
+        labels=lambda wildcards: assembled(wildcards).labels,
+        clinical=clinical_table,
+    output:
+        flow="results/{cohort}/flow.tsv",
+        traits="results/{cohort}/flow_traits.tsv",
+    log:
+        "results/{cohort}/logs/describe_cohort.log",
+    benchmark:
+        "results/{cohort}/benchmarks/describe_cohort.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        traits=traits_of,
+        missing=lambda wildcards: cohort_of(wildcards).missing_traits,
+        title=title_of,
+        published=published,
+        code=code_of("describe_cohort"),
+    script:
+        "../workflow_scripts/describe_cohort.py"
+
+
+rule cohort:
+    input:
+        [f"results/{cohort}/{name}" for cohort in study.study.cohorts for name in ("sheet.tsv", "splits.tsv", "labels")],
+        [f"results/{cohort}/figures/cohort_flow.png" for cohort in study.study.cohorts],

@@ -5,7 +5,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from workflow_scripts.lib import configuration, planning, provenance
+from workflow_scripts.lib import configuration, planning, provenance, sources
 from workflow_scripts.lib.errors import InputError
 
 try:
@@ -78,14 +78,47 @@ def hold_results():
 # The cohort
 
 
+def input_path(source, *, kind, cohort):
+    """Where a configured source lies, fetched or not; None where it is not given."""
+    return None if source is None else sources.local_path(str(source), kind=kind, cohort=cohort)
+
+
+def expression_tables(wildcards):
+    """Path, kind and sample type of the expression tables that a cohort's traits are in, by name."""
+    tables = cohort_of(wildcards).expression.by_name()
+    used = {study.traits[trait].table for trait in traits_of(wildcards)}
+    return {
+        name: table | {"path": input_path(table["source"], kind="table", cohort=wildcards.cohort)}
+        for name, table in tables.items()
+        if name in used
+    }
+
+
+def slides_listed_in(wildcards):
+    """Where a cohort's slides are listed, for `assembly.list_slides`."""
+    slides = cohort_of(wildcards).slides
+    folder = f"results/{wildcards.cohort}/slides" if slides.folder is None and slides.sheet is None else slides.folder
+    return {
+        "manifest": input_path(slides.manifest, kind="manifest", cohort=wildcards.cohort),
+        "folder": folder and str(folder),
+        "sheet": slides.sheet and str(slides.sheet),
+        "exclude": slides.exclude,
+    }
+
+
 def assembly_inputs(wildcards):
     cohort = cohort_of(wildcards)
+    slides = slides_listed_in(wildcards)
     return {
-        "slides": given(cohort.slides.manifest, cohort.slides.sheet),
-        "expression": given(*cohort.expression.model_dump().values()),
-        "clinical": given(cohort.clinical),
+        "slides": given(slides["manifest"], slides["sheet"]),
+        "expression": [table["path"] for table in expression_tables(wildcards).values()],
+        "clinical": given(clinical_table(wildcards)),
         "split": given(cohort.split),
     }
+
+
+def clinical_table(wildcards):
+    return input_path(cohort_of(wildcards).clinical, kind="clinical", cohort=wildcards.cohort)
 
 
 def folder_listing(wildcards):
@@ -177,6 +210,7 @@ def figures_of(cohort):
     """All figures of a cohort."""
     named = [
         "cohort_flow.png",
+        "slide_verdicts.png",
         "table1.html",
         "fig2_score_distributions.png",
         "s1_correlations.png",
@@ -222,6 +256,12 @@ def true_traits(wildcards):
     """Table and feature of the traits whose truth is known."""
     truth = cohort_of(wildcards).truth
     return {trait: study.traits[trait].model_dump() for trait in (truth.trait_a, truth.trait_b)}
+
+
+def true_tables(wildcards):
+    """The expression tables of these traits."""
+    used = {trait["table"] for trait in true_traits(wildcards).values()}
+    return {name: table for name, table in expression_tables(wildcards).items() if name in used}
 
 
 # Summary

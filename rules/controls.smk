@@ -7,8 +7,7 @@
 
 rule shuffle_expression:
     input:
-        mrna=lambda wildcards: str(cohort_of(wildcards).expression.mrna),
-        mirna=lambda wildcards: str(cohort_of(wildcards).expression.mirna),
+        tables=lambda wildcards: [table["path"] for table in true_tables(wildcards).values()],
     output:
         table="results/{cohort}/controls/shuffled_expression.tsv",
     log:
@@ -18,6 +17,7 @@ rule shuffle_expression:
     conda:
         "../envs/histocarta.yaml"
     params:
+        tables=true_tables,
         traits=true_traits,
         shuffles=study.controls.shuffles,
         seed=study.study.seed,

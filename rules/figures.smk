@@ -5,14 +5,15 @@
 
 rule draw_cohort_flow:
     input:
-        slides=rules.list_slides.output.slides,
+        flow=rules.describe_cohort.output.flow,
+        traits=rules.describe_cohort.output.traits,
     output:
         figure=report(
             "results/{cohort}/figures/cohort_flow.png",
             caption="report/cohort_flow.rst",
             category="1 Cohort",
             subcategory="{cohort}",
-            labels={"figure": "Slides in and out"},
+            labels={"figure": "Flow of the cohort"},
         ),
     log:
         "results/{cohort}/logs/draw_cohort_flow.log",
@@ -21,9 +22,33 @@ rule draw_cohort_flow:
     conda:
         "../envs/histocarta.yaml"
     params:
+        title=title_of,
         code=code_of("draw_cohort_flow"),
     script:
         "../workflow_scripts/draw_cohort_flow.py"
+
+
+rule draw_slide_verdicts:
+    input:
+        slides=rules.list_slides.output.slides,
+    output:
+        figure=report(
+            "results/{cohort}/figures/slide_verdicts.png",
+            caption="report/slide_verdicts.rst",
+            category="1 Cohort",
+            subcategory="{cohort}",
+            labels={"figure": "Slides in and out"},
+        ),
+    log:
+        "results/{cohort}/logs/draw_slide_verdicts.log",
+    benchmark:
+        "results/{cohort}/benchmarks/draw_slide_verdicts.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        code=code_of("draw_slide_verdicts"),
+    script:
+        "../workflow_scripts/draw_slide_verdicts.py"
 
 
 rule draw_training_curves:

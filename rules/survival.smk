@@ -5,7 +5,7 @@
 
 rule describe_clinical:
     input:
-        clinical=lambda wildcards: str(cohort_of(wildcards).clinical),
+        clinical=clinical_table,
     output:
         described="results/{cohort}/survival/clinical.tsv",
     log:
@@ -30,7 +30,7 @@ rule analyse_survival:
         slides=rules.list_slides.output.slides,
         labels=lambda wildcards: assembled(wildcards).labels,
         splits=lambda wildcards: assembled(wildcards).splits,
-        clinical=lambda wildcards: str(cohort_of(wildcards).clinical),
+        clinical=clinical_table,
         checked=rules.describe_clinical.output.described,
     output:
         patients="results/{cohort}/survival/patients.tsv",

@@ -5,10 +5,10 @@ from workflow_scripts.lib.journal import logging_to
 
 with logging_to(snakemake.log[0]):
     assembly.assemble_cohort(
-        slides=snakemake.params.cohort["slides"],
-        expression_tables=snakemake.params.cohort["expression"],
-        path_to_clinical=snakemake.params.cohort["clinical"],
-        path_to_split=snakemake.params.cohort["split"],
+        slides=snakemake.params.slides,
+        expression_tables=snakemake.params.expression,
+        path_to_clinical=snakemake.input.clinical[0],
+        path_to_split=next(iter(snakemake.input.split), None),
         traits=snakemake.params.traits,
         label_settings=snakemake.params.labels,
         split_settings=snakemake.params.splits,

@@ -17,6 +17,7 @@ TRAITS = {
     "miR": {"table": "mirna", "feature": "hsa-miR-1-5p"},
 }
 LABELS = {"low": 0.2, "high": 0.8, "near": 0.1, "population": "cohort"}
+NO_SLIDES = {"manifest": None, "folder": None, "sheet": None, "exclude": {}}
 SPLITS = {"test": 0.2, "validation": 0.3, "rounds": 2}
 
 
@@ -55,8 +56,16 @@ def assemble(folder: Path, **changes) -> tuple[pd.DataFrame, pd.DataFrame, dict[
     """Assemble the cohort into `folder`/out and read the three outputs back."""
     out = folder / "out"
     arguments = {
-        "slides": {"manifest": str(folder / "manifest.txt"), "folder": str(folder / "slides"), "sheet": None},
-        "expression_tables": {"mrna": str(folder / "mrna.tsv"), "mirna": str(folder / "mirna.csv"), "table": None},
+        "slides": {
+            "manifest": str(folder / "manifest.txt"),
+            "folder": str(folder / "slides"),
+            "sheet": None,
+            "exclude": {},
+        },
+        "expression_tables": {
+            "mrna": {"path": str(folder / "mrna.tsv"), "kind": "mrna", "sample_type": None},
+            "mirna": {"path": str(folder / "mirna.csv"), "kind": "mirna", "sample_type": None},
+        },
         "path_to_clinical": str(folder / "clinical.tsv"),
         "path_to_split": None,
         "traits": TRAITS,
@@ -220,13 +229,39 @@ def test_a_round_that_validates_on_one_label_alone_is_warned_of(cohort, caplog):
 def test_slides_may_come_from_a_folder_or_from_a_sheet(cohort):
     for patient in PATIENTS:
         (cohort / "slides" / slide_of(patient)).touch()
-    folder, _, _ = assemble(cohort, slides={"manifest": None, "folder": str(cohort / "slides"), "sheet": None})
+    folder, _, _ = assemble(cohort, slides=NO_SLIDES | {"folder": str(cohort / "slides")})
     assert folder["patient_id"].tolist() == PATIENTS
     own = "file\tpatient_id\tmpp\n" + "".join(f"slides/{slide_of(patient)}\t{patient}\t0.25\n" for patient in PATIENTS)
     (cohort / "own.tsv").write_text(own)
-    sheet, _, _ = assemble(cohort, slides={"manifest": None, "folder": None, "sheet": str(cohort / "own.tsv")})
+    sheet, _, _ = assemble(cohort, slides=NO_SLIDES | {"sheet": str(cohort / "own.tsv")})
     assert sheet["patient_id"].tolist() == PATIENTS
     assert sheet["mpp"].tolist() == [0.25] * 40
+
+
+def test_a_slide_is_left_out_by_its_name_with_the_reason(cohort):
+    slides = {"manifest": str(cohort / "manifest.txt"), "folder": str(cohort / "slides"), "sheet": None}
+    out = {slide_of(PATIENTS[0]): "pen all over", slide_of(PATIENTS[1]).removesuffix(".svs"): "of another study"}
+    sheet, split, tables = assemble(cohort, slides=slides | {"exclude": out})
+    rows = sheet.set_index("patient_id")
+    assert rows.loc[PATIENTS[0], "reason"] == "left out: pen all over"
+    assert rows.loc[PATIENTS[1], "reason"] == "left out: of another study"
+    assert set(split["patient_id"]) == set(tables["GENE"]["patient_id"]) == set(PATIENTS[2:])
+
+
+def test_a_name_to_leave_out_that_is_no_slides_is_answered_with_the_nearest(cohort):
+    slides = {"manifest": str(cohort / "manifest.txt"), "folder": str(cohort / "slides"), "sheet": None}
+    with pytest.raises(InputError, match=r"no slide 'TCGA-AA-0001-01Z-00-DX2.ABC.svs'.*did you mean 'TCGA-AA-0001-01Z"):
+        assemble(cohort, slides=slides | {"exclude": {slide_of(PATIENTS[0], "01Z-00-DX2"): "no reason"}})
+
+
+def test_values_of_patients_label_slides_only_once_their_sample_type_is_stated(cohort):
+    (cohort / "own.csv").write_text("patient,SCORE\n" + "".join(f"{who},{n}\n" for n, who in enumerate(PATIENTS)))
+    table = {"path": str(cohort / "own.csv"), "kind": "table", "sample_type": "01"}
+    traits = {"score": {"table": "own", "feature": "SCORE"}}
+    _, _, tables = assemble(cohort, traits=traits, expression_tables={"own": table})
+    assert tables["score"].set_index("patient_id").loc[PATIENTS, "value"].tolist() == list(range(40))
+    with pytest.raises(InputError, match="none of 40 slides can be placed by SCORE"):
+        assemble(cohort, traits=traits, expression_tables={"own": table | {"sample_type": None}})
 
 
 def test_no_slide_is_opened(cohort):
@@ -238,7 +273,8 @@ def test_no_slide_is_opened(cohort):
 
 def test_a_trait_whose_table_is_not_given_is_named(cohort):
     with pytest.raises(InputError, match="miR: no mirna table is given for this cohort"):
-        assemble(cohort, expression_tables={"mrna": str(cohort / "mrna.tsv"), "mirna": None, "table": None})
+        mrna = {"path": str(cohort / "mrna.tsv"), "kind": "mrna", "sample_type": None}
+        assemble(cohort, expression_tables={"mrna": mrna})
 
 
 def test_a_feature_that_is_not_in_its_table_is_refused(cohort):

@@ -318,3 +318,29 @@ def test_only_one_real_patient_has_a_negative_time(shared_data, caplog):
     assert (table["time"].dropna() >= 0).all()
     assert (table["time"] == 0).sum() == 12
     assert clinical.column(table, "er status by ihc").value_counts()["Positive"] > 700
+
+
+def test_a_column_answers_to_the_name_that_cbioportal_shows_for_it(tmp_path):
+    path = tmp_path / "data_clinical_patient.txt"
+    path.write_text(
+        "#Patient Identifier\tDiagnosis Age\tOverall Survival (Months)\tOverall Survival Status\tER Status By IHC\n"
+        "#id\tage\tmonths\tstatus\ter\n#STRING\tNUMBER\tNUMBER\tSTRING\tSTRING\n#1\t1\t1\t1\t1\n"
+        "PATIENT_ID\tAGE\tOS_MONTHS\tOS_STATUS\tER_STATUS_BY_IHC\n"
+        "P1\t50\t3.0\t1:DECEASED\tPositive\nP2\t60\t4.0\t0:LIVING\tNegative\n"
+    )
+    table = clinical.read_clinical(path)
+    assert clinical.column(table, "Diagnosis Age").tolist() == [50, 60]
+    assert clinical.column(table, "age").tolist() == [50, 60]
+    assert clinical.column(table, "ER Status By IHC").tolist() == ["Positive", "Negative"]
+
+
+def test_the_real_data_file_answers_to_the_columns_of_the_real_export(shared_data):
+    table = clinical.read_clinical(shared_data / "tcga" / "brca_tcga_pan_can_atlas_2018_data_clinical_patient.txt")
+    export = clinical.read_clinical(shared_data / "tcga" / "brca_tcga_pan_can_atlas_2018_clinical_data_webexport.tsv")
+    for name in ("Diagnosis Age", "Sex", "Neoplasm Disease Stage American Joint Committee on Cancer Code"):
+        ours, theirs = (
+            clinical.column(frame, name).set_axis(frame["patient_id"]).sort_index() for frame in (table, export)
+        )
+        both = ours.index.intersection(theirs.index)
+        assert len(both) > 1000
+        assert (ours[both].dropna() == theirs[both].dropna()).all()

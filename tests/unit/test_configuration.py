@@ -258,9 +258,18 @@ def test_every_problem_is_told_at_once():
             "cohorts.brca.heterogeneity_traits: expected each name once",
         ),
         ("cohorts/brca/expression/mrna", None, "is in the mrna table, and cohorts.brca.expression.mrna is not given"),
-        ("cohorts/brca/slides/sheet", "s.tsv", "cohorts.brca.slides: expected either `folder`"),
-        ("cohorts/brca/slides/folder", None, "cohorts.brca.slides: expected either `folder`"),
-        ("traits/MKI67/table", "rna", "traits.MKI67.table: Input should be 'mrna', 'mirna' or 'table' (found 'rna')"),
+        ("cohorts/brca/slides/sheet", "s.tsv", "cohorts.brca.slides: expected either `sheet`, or `manifest`"),
+        ("cohorts/brca/slides/manifest", None, "cohorts.brca.slides: expected either `sheet`, or `manifest`"),
+        ("cohorts/brca/slides/download", False, "`manifest` needs the `folder` that its files are in, or `download"),
+        ("cohorts/brca/slides/manifest", "gdc:tcga/brca", "expected a path or gdc:<project> (gdc:TCGA-BRCA), found"),
+        ("cohorts/brca/slides/exclude", {"a.svs": ""}, "cohorts.brca.slides.exclude.a.svs: String should have at"),
+        ("cohorts/brca/expression/mrna", "gdc:3586c0da/x.tsv", "expected a path or gdc:<id>/<file name>, found"),
+        ("cohorts/brca/expression/mirna", f"gdc:{'0' * 8}-0000-0000-0000-{'0' * 12}/../x", "gdc:<id>/<file name>"),
+        ("cohorts/brca/expression/tables", {"mrna": {"path": "x.tsv"}}, "tables.mrna: 'mrna' is the key of a PanCan"),
+        ("cohorts/brca/clinical", "cbioportal:../brca", "expected a path or cbioportal:<study>"),
+        ("cohorts/brca/missing_traits", {"MYC": "lost"}, "cohorts.brca.missing_traits: MYC is among cohorts.brca.tr"),
+        ("downloads/gdc", "ftp://gdc", "downloads.gdc: String should match pattern"),
+        ("traits/MKI67/table", "rna", "trait MKI67 is in the rna table, and cohorts.brca.expression.tables.rna is not"),
         ("training/batch_size", 1, "training.batch_size: Input should be greater than or equal to 2 (found 1)"),
         ("ensembles/members", 6, "ensembles.members is 6, of only 5 rounds"),
         ("labels/near", 0.4, "labels: expected low + near ≤ 0.5 ≤ high − near, found 0.2, 0.4, 0.8"),
@@ -286,9 +295,11 @@ def test_a_name_that_is_not_safe_as_a_folder_is_refused(kind, name):
     assert "String should match pattern" in refusal(content)
 
 
-def test_a_manifest_needs_the_folder_of_its_files():
+def test_a_manifest_needs_the_folder_of_its_files_or_a_download():
+    said = refusal(changed("cohorts/brca/slides", {"manifest": "m.txt"}))
+    assert "cohorts.brca.slides: `manifest` needs the `folder` that its files are in, or `download: true`" in said
     said = refusal(changed("cohorts/brca/slides", {"manifest": "m.txt", "sheet": "s.tsv"}))
-    assert "cohorts.brca.slides: `manifest` needs the `folder` that its files are in" in said
+    assert "cohorts.brca.slides: expected either `sheet`, or `manifest` or `folder` or both" in said
 
 
 def test_the_index_of_a_cohort_with_one_trait_is_refused():

@@ -87,7 +87,7 @@ def test_the_same_figure_is_the_same_file_and_says_what_made_it(tmp_path, suffix
     made_by = {"code": "abc", "seed": 7}
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        style.save(cohort.cohort_flow(slides_table()), tmp_path / name / f"flow{suffix}", made_by=made_by)
+        style.save(cohort.slide_verdicts(slides_table()), tmp_path / name / f"flow{suffix}", made_by=made_by)
     one, two = (tmp_path / name / f"flow{suffix}" for name in ("one", "two"))
     assert one.read_bytes() == two.read_bytes()
     if suffix == ".png":
@@ -105,10 +105,10 @@ def test_another_suffix_is_refused(tmp_path):
 
 
 def test_a_figure_changes_no_setting_and_a_readers_settings_change_no_figure(tmp_path):
-    style.save(cohort.cohort_flow(slides_table()), tmp_path / "one.png", made_by={})
+    style.save(cohort.slide_verdicts(slides_table()), tmp_path / "one.png", made_by={})
     before = matplotlib.rcParams["font.size"]
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
-        figure = cohort.cohort_flow(slides_table())
+        figure = cohort.slide_verdicts(slides_table())
         assert matplotlib.rcParams["font.size"] == 30
         style.save(figure, tmp_path / "two.png", made_by={})
     assert matplotlib.rcParams["font.size"] == before
@@ -133,7 +133,7 @@ def test_p_values_are_printed_as_papers_do(p, text):
 
 def test_a_missing_column_is_named():
     with pytest.raises(InputError, match=r"slides\.tsv: column\(s\) patient_id, status, reason, n_tiles not found"):
-        cohort.cohort_flow(pd.DataFrame({"slide_id": ["a"]}))
+        cohort.slide_verdicts(pd.DataFrame({"slide_id": ["a"]}))
 
 
 # Cohort
@@ -159,14 +159,14 @@ def slides_table() -> pd.DataFrame:
 
 
 def test_the_flow_counts_slides_in_out_and_by_kind_of_reason():
-    assert [tuple(row) for row in cohort.flow(slides_table()).itertuples(index=False)] == [
+    assert [tuple(row) for row in cohort.verdict_bars(slides_table()).itertuples(index=False)] == [
         ("listed", "Listed", 6),
         ("accepted", "Accepted", 3),
         ("excluded", "Excluded", 3),
         ("reason", "finest level has … µm/px, coarser than the target … µm/px", 2),
         ("reason", "cannot be read", 1),
     ]
-    said = words(cohort.cohort_flow(slides_table()))
+    said = words(cohort.slide_verdicts(slides_table()))
     assert "2 patients with an accepted slide" in said
     assert "40 tiles; line: median 10" in said
     assert "1 slide without a tile" in said
@@ -175,20 +175,20 @@ def test_the_flow_counts_slides_in_out_and_by_kind_of_reason():
 def test_a_reason_is_read_without_what_is_about_one_file():
     table = slides_table().iloc[[3, 4, 5]]
     table["reason"] = ["line 3: not a slide's suffix", "line 12: not a slide's suffix", "slide_id S1 is taken by /x/y"]
-    assert cohort.flow(table)["name"].tolist()[3:] == ["not a slide's suffix", "slide_id … is taken by …"]
+    assert cohort.verdict_bars(table)["name"].tolist()[3:] == ["not a slide's suffix", "slide_id … is taken by …"]
 
 
 def test_many_reasons_end_in_one_bar():
     table = pd.concat([slides_table().iloc[[3]]] * 14)
     table["reason"] = [f"reason {letter}" for letter in "abcdefghijklmn"]
-    bars = cohort.flow(table)
+    bars = cohort.verdict_bars(table)
     assert len(bars) == 3 + cohort.MOST_REASONS + 1
     assert tuple(bars.iloc[-1]) == ("reason", "other reasons", 4)
 
 
 def test_a_cohort_without_an_accepted_slide_says_so():
-    assert "no accepted slide" in words(cohort.cohort_flow(slides_table().iloc[3:]))
-    assert "No slide was listed" in words(cohort.cohort_flow(slides_table().iloc[:0]))
+    assert "no accepted slide" in words(cohort.slide_verdicts(slides_table().iloc[3:]))
+    assert "No slide was listed" in words(cohort.slide_verdicts(slides_table().iloc[:0]))
 
 
 # Training

@@ -121,7 +121,7 @@ def test_a_new_module_that_nothing_imports_does_not_count(tree):
 def test_the_place_of_the_checkout_does_not_count(tree, tmp_path, monkeypatch):
     elsewhere = Tree(tmp_path / "a" / "deeper" / "place", monkeypatch)
     assert tree.fingerprint("tile_slide.py") == elsewhere.fingerprint("tile_slide.py")
-    assert tree.fingerprint("draw_cohort_flow.py") == elsewhere.fingerprint("draw_cohort_flow.py")
+    assert tree.fingerprint("draw_slide_verdicts.py") == elsewhere.fingerprint("draw_slide_verdicts.py")
     monkeypatch.undo()
     forget()
     here = provenance.code_version(REPOSITORY / "workflow_scripts" / "tile_slide.py")
@@ -205,10 +205,10 @@ def test_a_module_counts_wherever_and_however_it_is_imported(tree, statement):
 
 
 def test_modules_in_folders_count(tree):
-    before = tree.fingerprint("draw_cohort_flow.py"), tree.fingerprint("make_demo_cohort.py")
+    before = tree.fingerprint("draw_slide_verdicts.py"), tree.fingerprint("make_demo_cohort.py")
     tree.append("figures/style", "CHANGED = 1")
     tree.append("demo/tissue", "CHANGED = 1")
-    after = tree.fingerprint("draw_cohort_flow.py"), tree.fingerprint("make_demo_cohort.py")
+    after = tree.fingerprint("draw_slide_verdicts.py"), tree.fingerprint("make_demo_cohort.py")
     assert before[0] != after[0]
     assert before[1] != after[1]
 

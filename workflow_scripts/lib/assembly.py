@@ -20,8 +20,8 @@ _REMEDIES = (
 
 def assemble_cohort(
     *,
-    slides: Mapping[str, str | None],
-    expression_tables: Mapping[str, str | None],
+    slides: Mapping[str, Any],
+    expression_tables: Mapping[str, Mapping[str, str | None]],
     path_to_clinical: str,
     path_to_split: str | None,
     traits: Mapping[str, Mapping[str, str]],
@@ -34,18 +34,18 @@ def assemble_cohort(
 ) -> None:
     """Write sheet.tsv, splits.tsv and labels/<trait>.tsv of a cohort. No slide is opened.
 
-    `slides` says where slides are listed (`manifest` with `folder`, `folder`, or `sheet`); `expression_tables` has a
-    path per kind of table, `traits` the table and the feature of each trait; the settings are the sections `labels`
-    and `splits` of the configuration. The split is made before any trait is looked at (Paper: Results, Training).
+    `slides` says where slides are listed (see `list_slides`); `expression_tables` and `traits` are those of
+    `read_traits`; the settings are the sections `labels` and `splits` of the configuration. The split is made before
+    any trait is looked at (Paper: Results, Training).
 
     Raises InputError where a table cannot be used, a trait is not in its table, the split leaks, or a set has too few
     patients or labelled slides to train, choose and test a model; nothing is written then.
     """
-    sheet = list_slides(**{name: slides.get(name) for name in ("manifest", "folder", "sheet")})
+    sheet = list_slides(**slides)
     split = _split(sheet, path_to_split, split_settings, seed)
     patients = clinical.read_clinical(path_to_clinical)
     clinical.check_events(patients)
-    tables = _read_traits(expression_tables, traits)
+    tables = read_traits(expression_tables, traits)
     listed = sheet[sheet["status"] == "listed"]
     labelled = {
         trait: labels.label_slides(listed, tables[trait], patients=patients["patient_id"], **label_settings)
@@ -61,13 +61,20 @@ def assemble_cohort(
     files.write_table(sheet, path_to_sheet)
 
 
-def list_slides(*, manifest: str | None, folder: str | None, sheet: str | None) -> pd.DataFrame:
-    """The slide sheet of a manifest with a folder, of a folder, or of a sheet of the user's own."""
+def list_slides(
+    *, manifest: str | None, folder: str | None, sheet: str | None, exclude: Mapping[str, str]
+) -> pd.DataFrame:
+    """The slide sheet of a manifest with a folder, of a folder, or of a sheet of the user's own.
+
+    `exclude` has, by file name or slide_id, the reason why a slide is left out.
+    """
     if sheet is not None:
-        return cohorts.list_from_sheet(sheet)
-    if manifest is not None:
-        return cohorts.list_from_manifest(manifest, folder)
-    return cohorts.list_from_folder(folder)
+        listed = cohorts.list_from_sheet(sheet)
+    elif manifest is not None:
+        listed = cohorts.list_from_manifest(manifest, folder)
+    else:
+        listed = cohorts.list_from_folder(folder)
+    return cohorts.exclude_by_name(listed, exclude)
 
 
 def _split(sheet: pd.DataFrame, path: str | None, settings: Mapping[str, Any], seed: int) -> pd.DataFrame:
@@ -115,16 +122,24 @@ def _check_labels_of_sets(trait: str, table: pd.DataFrame, split: pd.DataFrame, 
             )
 
 
-def _read_traits(paths: Mapping[str, str | None], traits: Mapping[str, Mapping[str, str]]) -> dict[str, pd.DataFrame]:
-    """One value per patient and sample type for each trait; each table is read once, for all its traits."""
+def read_traits(
+    tables: Mapping[str, Mapping[str, str | None]], traits: Mapping[str, Mapping[str, str]]
+) -> dict[str, pd.DataFrame]:
+    """One value per patient and sample type for each trait, by trait; each table is read once, for all its traits.
+
+    tables: by name, `path`, `kind` (see `expression.read_features`) and `sample_type`, which rows get whose id tells
+    none. traits: by name, `table` and `feature`. Raises InputError for a table that is not given, and as
+    `expression.read_features` does.
+    """
     found: dict[str, pd.DataFrame] = {}
-    for kind in sorted({trait["table"] for trait in traits.values()}):
-        features = {name: trait["feature"] for name, trait in traits.items() if trait["table"] == kind}
-        path = paths[kind]
-        if path is None:
-            raise InputError(f"{', '.join(features)}: no {kind} table is given for this cohort")
-        table = expression.one_value_per_sample_type(
-            expression.read_features(path, sorted(set(features.values())), kind=kind)
+    for name in sorted({trait["table"] for trait in traits.values()}):
+        features = {trait: asked["feature"] for trait, asked in traits.items() if asked["table"] == name}
+        if name not in tables:
+            raise InputError(f"{', '.join(features)}: no {name} table is given for this cohort")
+        table = tables[name]
+        read = expression.read_features(
+            table["path"], sorted(set(features.values())), kind=table["kind"], sample_type=table["sample_type"] or ""
         )
-        found |= {name: table[table["feature"] == feature] for name, feature in features.items()}
+        values = expression.one_value_per_sample_type(read)
+        found |= {trait: values[values["feature"] == feature] for trait, feature in features.items()}
     return found

@@ -28,6 +28,8 @@ from workflow_scripts.lib.errors import InputError
 log = logging.getLogger(__name__)
 
 DAYS_PER_MONTH = 365.25 / 12
+# Attribute of a clinical table: the names that cBioPortal shows for its columns, as `Diagnosis Age` for AGE.
+DISPLAY_NAMES = "display_names"
 
 
 class SurvivalColumns(NamedTuple):
@@ -93,7 +95,7 @@ def read_clinical(path: str | Path) -> pd.DataFrame:
     Raises InputError when no patient column or no pair of survival columns is found or one is found twice, when a
     status is none of STATUS, a time is not a number, a patient is missing, or a patient's rows disagree on survival.
     """
-    frame, first_line = _read_text(path)
+    frame, first_line, display_names = _read_text(path)
     patient, survival, time_name, status_name = _find_columns(path, list(frame.columns))
     frame.columns = _told_apart(list(frame.columns))
     frame = frame[(frame != "").any(axis=1)]
@@ -116,6 +118,7 @@ def read_clinical(path: str | Path) -> pd.DataFrame:
     known = _one_row_per_patient(path, known)
     others = frame.drop(columns=[patient, time_name, status_name])
     table = pd.concat([known.drop(columns="line"), others.loc[known.index]], axis=1).reset_index(drop=True)
+    table.attrs[DISPLAY_NAMES] = {shown: name for shown, name in display_names.items() if name in others.columns}
     log.info(
         "%s: %d patients, survival in months from %r and %r, known for %d of them, %d events",
         path,
@@ -141,10 +144,16 @@ def check_events(frame: pd.DataFrame) -> None:
 def column(frame: pd.DataFrame, name: str) -> pd.Series:
     """A covariate by its name, exactly or else in any case and punctuation: `diagnosis age` finds `Diagnosis_Age`.
 
+    A name that cBioPortal shows for a column finds it too: `Diagnosis Age` finds AGE in `data_clinical_patient.txt`, so
+    that a portal's export and its data file answer to the same names.
+
     float64 when every value present is a number, otherwise text (object); missing values (MISSING) are NaN in both.
     Raises InputError when there is no such column (naming the nearest) or more than one.
     """
     matches = [name] if name in frame.columns else [other for other in frame.columns if _plain(other) == _plain(name)]
+    if not matches:
+        shown = frame.attrs.get(DISPLAY_NAMES, {})
+        matches = sorted({column for display, column in shown.items() if _plain(display) == _plain(name)})
     if len(matches) > 1:
         raise InputError(f"clinical column {name!r} may be any of {', '.join(matches)}; name one exactly.")
     if not matches:
@@ -199,13 +208,16 @@ def _content(values: pd.Series, *, as_numbers: bool) -> str:
     return ", ".join(f"{value} {n}" for value, n in counts.items())
 
 
-def _read_text(path: str | Path) -> tuple[pd.DataFrame, int]:
-    """The table as text, '' where empty, and the number of its first line in the file."""
+def _read_text(path: str | Path) -> tuple[pd.DataFrame, int, dict[str, str]]:
+    """The table as text, '' where empty; the number of its first line in the file; columns by the names shown for them.
+
+    cBioPortal's data files begin with four lines of comment, of which the first holds the names that the portal shows.
+    """
     try:
         with open(path, encoding="utf-8-sig") as lines:
-            comments = 0
-            while lines.readline().startswith("#"):
-                comments += 1
+            first, comments = "", 0
+            while (line := lines.readline()).startswith("#"):
+                first, comments = first or line, comments + 1
         is_csv = Path(path).suffix.lower() == ".csv"
         frame = pd.read_csv(
             path,
@@ -224,7 +236,9 @@ def _read_text(path: str | Path) -> tuple[pd.DataFrame, int]:
     header = [name.strip() for name in frame.iloc[0].fillna("")]
     frame = frame.iloc[1:].fillna("").reset_index(drop=True)
     frame.columns = header
-    return frame, comments + 2
+    shown = [name.strip() for name in first.removeprefix("#").rstrip("\r\n").split("\t")]
+    display_names = dict(zip(shown, header, strict=True)) if len(shown) == len(header) else {}
+    return frame, comments + 2, display_names
 
 
 def _plain(name: str) -> str:

@@ -10,7 +10,7 @@ import logging
 import math
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -148,6 +148,29 @@ def list_from_sheet(path: str | Path) -> pd.DataFrame:
         needs_patient = "patient_id" in header
         _add_own_line(rows, cells, number=number, beside=Path(path).parent, needs_patient=needs_patient)
     return rows.sheet(of=path)
+
+
+def exclude_by_name(sheet: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataFrame:
+    """The sheet with the slides that are named in `reasons`, by file name or slide_id, excluded for that reason.
+
+    Raises InputError when a name is no slide's of the sheet (naming the nearest), or when no slide is left.
+    """
+    names = [{slide_id, Path(file).name} for slide_id, file in zip(sheet["slide_id"], sheet["file"], strict=True)]
+    known = sorted(set().union(*names))
+    for name in reasons:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise InputError(f"exclude: no slide {_printable(name)!r} among the {len(sheet)} of the list{hint}")
+    reason = [next((f"left out: {reasons[name]}" for name in reasons if name in mine), "") for mine in names]
+    out = (pd.Series(reason, index=sheet.index) != "") & (sheet["status"] == "listed")
+    sheet = sheet.assign(
+        status=sheet["status"].mask(out, "excluded"), reason=sheet["reason"].mask(out, pd.Series(reason, sheet.index))
+    )
+    if not (sheet["status"] == "listed").any():
+        raise InputError("exclude: expected at least one slide to be left, found that all are excluded")
+    log.info("%d slides left out by name", out.sum())
+    return sheet
 
 
 def one_slide_per_patient(slides: pd.DataFrame) -> pd.DataFrame:

@@ -8,13 +8,24 @@ fails when the two, or the page that is generated from the descriptions, drift a
 import json
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import partial
 from inspect import cleandoc
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, TypeAdapter, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
+from workflow_scripts.lib import sources
 from workflow_scripts.lib.errors import InputError
 
 # Names of cohorts and traits become folders.
@@ -22,6 +33,13 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,9
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Metric = Literal["slide_auc", "tile_auc", "loss"]
+# Paths, or places on a portal.
+Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")]
+ManifestSource = Annotated[str, AfterValidator(partial(sources.checked, kind="manifest"))]
+TableSource = Annotated[str, AfterValidator(partial(sources.checked, kind="table"))]
+ClinicalSource = Annotated[str, AfterValidator(partial(sources.checked, kind="clinical"))]
+
+PUBLISHED_TABLES = ("mrna", "mirna")
 
 # What stands beside the traits' names in our files: tiles without a trait, and the tiles' places.
 RESERVED_TRAITS = ("none", "coords")
@@ -43,40 +61,82 @@ class Study(Section):
 
 
 class Slides(Section):
-    """Where a cohort's slides are: a GDC manifest with a folder, a folder alone, or a sheet."""
+    """Where a cohort's slides are: a manifest, with a folder, a download, or both; a folder alone; or a sheet."""
 
-    manifest: Path | None = Field(
-        None, description="GDC manifest (id, filename, md5, size, state) of slides in `folder`, or in folders there."
+    manifest: ManifestSource | None = Field(
+        None,
+        description="GDC manifest (id, filename, md5, size, state): a path, or `gdc:<project>` to query the GDC for "
+        "the project's open diagnostic slides (Methods, Data).",
     )
-    folder: Path | None = Field(None, description="Folder of slides; all of them when there is no manifest.")
+    folder: Path | None = Field(
+        None, description="Folder of slides, or of folders of slides; all of them when there is no manifest."
+    )
+    download: bool = Field(
+        False, description="Slides of the manifest that are not in `folder` are downloaded from the GDC."
+    )
     sheet: Path | None = Field(
         None, description="TSV with a column `file`, and any of the slide sheet's other columns."
     )
     mpp: float | None = Field(
         None, ge=0.05, le=20, description="µm/px of slides whose file does not say; none: they are excluded."
     )
+    exclude: dict[str, Annotated[str, StringConstraints(min_length=1)]] = Field(
+        {}, description="Slides that are left out, by file name or slide_id, each with its reason."
+    )
 
     @model_validator(mode="after")
     def _check_one_source(self) -> Self:
-        if (self.sheet is None) == (self.folder is None):
-            raise ValueError("expected either `folder` (with or without `manifest`) or `sheet`")
-        if self.manifest is not None and self.folder is None:
-            raise ValueError("`manifest` needs the `folder` that its files are in")
+        if (self.sheet is None) == (self.folder is None and self.manifest is None):
+            raise ValueError("expected either `sheet`, or `manifest` or `folder` or both")
+        if self.download and self.manifest is None:
+            raise ValueError("`download` needs a `manifest`, which says what to download")
+        if self.manifest is not None and self.folder is None and not self.download:
+            raise ValueError("`manifest` needs the `folder` that its files are in, or `download: true`")
         return self
+
+
+class OwnTable(Section):
+    """An expression table of one's own: TSV, or CSV by its suffix; a row per sample or patient, its id first."""
+
+    path: Path = Field(description="The file.")
+    sample_type: Annotated[str, StringConstraints(pattern="^[0-9]{2}$")] | None = Field(
+        None, description="Sample type of rows whose id is a patient's alone (`01`: primary tumour); none: unknown."
+    )
 
 
 class Expression(Section):
     """Bulk expression tables of a cohort."""
 
-    mrna: Path | None = Field(
-        None, description="PanCanAtlas mRNA: rows SYMBOL|ENTREZ, columns aliquots (Methods, Data)."
+    mrna: TableSource | None = Field(
+        None,
+        description="PanCanAtlas mRNA: rows SYMBOL|ENTREZ, columns aliquots (Methods, Data). A path, or "
+        "`gdc:<id>/<file name>` to fetch.",
     )
-    mirna: Path | None = Field(
-        None, description="PanCanAtlas miRNA: rows mature miRNAs, columns aliquots (Methods, Data)."
+    mirna: TableSource | None = Field(
+        None, description="PanCanAtlas miRNA: rows mature miRNAs, columns aliquots (Methods, Data). As `mrna`."
     )
-    table: Path | None = Field(
-        None, description="A TSV of one's own: first column a sample or patient, a column per trait."
-    )
+    tables: dict[Name, OwnTable] = Field({}, description="Tables of one's own, by a name that traits refer to.")
+
+    def by_name(self) -> dict[str, dict[str, Any]]:
+        """Source, kind (a form that `expression.read_features` reads) and sample_type of each given table, by name."""
+        published = {kind: getattr(self, kind) for kind in PUBLISHED_TABLES}
+        given = {
+            kind: {"source": str(source), "kind": kind, "sample_type": None}
+            for kind, source in published.items()
+            if source is not None
+        }
+        own = {
+            name: {"source": str(table.path), "kind": "table", "sample_type": table.sample_type}
+            for name, table in self.tables.items()
+        }
+        return given | own
+
+    @model_validator(mode="after")
+    def _check_names(self) -> Self:
+        for name in PUBLISHED_TABLES:
+            if name in self.tables:
+                raise ValueError(f"tables.{name}: {name!r} is the key of a PanCanAtlas table; rename the table")
+        return self
 
 
 class Truth(Section):
@@ -93,9 +153,15 @@ class Cohort(Section):
     title: str = Field(description="Name in figures and in the report.")
     slides: Slides = Field(description="Where the slides are.")
     expression: Expression = Field(description="Bulk expression tables.")
-    clinical: Path = Field(description="cBioPortal clinical file, in any of its header styles (Methods, Data).")
+    clinical: ClinicalSource = Field(
+        description="cBioPortal clinical file, in any of its header styles (Methods, Data). A path, or "
+        "`cbioportal:<study>` to fetch."
+    )
     traits: list[Name] = Field(
         min_length=1, description="Traits that are trained in this cohort, defined under `traits`."
+    )
+    missing_traits: dict[Name, Annotated[str, StringConstraints(min_length=1)]] = Field(
+        {}, description="Traits of the study that no table of this cohort holds, each with the reason: listed, not run."
     )
     heterogeneity_traits: list[Name] | None = Field(
         None,
@@ -113,8 +179,27 @@ class Cohort(Section):
 class Trait(Section):
     """A molecular trait: one row of one expression table."""
 
-    table: Literal[tuple(Expression.model_fields)] = Field(description="Which expression table it is in.")
+    table: Name = Field(description="Which expression table it is in: `mrna`, `mirna`, or a name among `tables`.")
     feature: str = Field(description="Gene symbol, SYMBOL|ENTREZ, mature miRNA name, or column.")
+
+
+class Downloads(Section):
+    """What is fetched from the portals. Several at once: `--resources downloads=4`, the default profile's number."""
+
+    gdc: Url = Field("https://api.gdc.cancer.gov", description="The GDC's API.")
+    cbioportal: Url = Field(
+        "https://media.githubusercontent.com/media/cBioPortal/datahub/master/public",
+        description="cBioPortal's data hub, a folder per study.",
+    )
+    token_file: Path | None = Field(
+        None, description="File with a GDC token, for what is not open. Read at use; never logged or written."
+    )
+    keep_slides: bool = Field(
+        True,
+        description="Downloaded slides are kept. false: each is deleted when it is tiled, and comes again if need be.",
+    )
+    timeout_seconds: float = Field(60, gt=0, description="A transfer that gives nothing for so long is broken off.")
+    attempts: Positive = Field(8, description="Attempts without progress before a file is given up.")
 
 
 class Tiles(Section):
@@ -286,6 +371,7 @@ class Configuration(Section):
     study: Study = Study()
     cohorts: dict[Name, Cohort] = Field(description="Definitions of cohorts; `study.cohorts` says which run.")
     traits: dict[Name, Trait] = Field(description="Definitions of traits; a cohort's `traits` says which run.")
+    downloads: Downloads = Downloads()
     tiles: Tiles = Tiles()
     labels: Labels = Labels()
     splits: Splits = Splits()
@@ -325,8 +411,12 @@ class Configuration(Section):
         for trait in cohort.traits:
             _check_known(trait, self.traits, f"{where}.traits", "traits")
             table = self.traits[trait].table
-            if getattr(cohort.expression, table) is None:
-                raise ValueError(f"trait {trait} is in the {table} table, and {where}.expression.{table} is not given")
+            if table not in cohort.expression.by_name():
+                key = table if table in PUBLISHED_TABLES else f"tables.{table}"
+                raise ValueError(f"trait {trait} is in the {table} table, and {where}.expression.{key} is not given")
+        for trait in cohort.missing_traits:
+            if trait in cohort.traits:
+                raise ValueError(f"{where}.missing_traits: {trait} is among {where}.traits too")
         for trait in cohort.heterogeneity_traits or []:
             _check_known(trait, cohort.traits, f"{where}.heterogeneity_traits", f"{where}.traits")
         if cohort.heterogeneity_traits is None and len(cohort.traits) < 2:

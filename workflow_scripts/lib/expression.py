@@ -34,12 +34,12 @@ class _Row(NamedTuple):
     cells: list[str]
 
 
-def read_expression(path: str | Path, feature: str, *, kind: Kind) -> pd.DataFrame:
+def read_expression(path: str | Path, feature: str, *, kind: Kind, sample_type: str = "") -> pd.DataFrame:
     """The long table of one feature; see `read_features`."""
-    return read_features(path, [feature], kind=kind)
+    return read_features(path, [feature], kind=kind, sample_type=sample_type)
 
 
-def read_features(path: str | Path, features: Sequence[str], *, kind: Kind) -> pd.DataFrame:
+def read_features(path: str | Path, features: Sequence[str], *, kind: Kind, sample_type: str = "") -> pd.DataFrame:
     """Several features in one pass over a table, a row per feature and column of the file that has a value.
 
     `kind` is the file's form:
@@ -51,7 +51,8 @@ def read_features(path: str | Path, features: Sequence[str], *, kind: Kind) -> p
     - `table`: a table of one's own (TSV, or CSV by its suffix) with a row per sample or patient, its id first, and a
       column per feature.
 
-    Samples are told apart by their TCGA barcodes; any other id is a patient's, with no sample type.
+    Samples are told apart by their TCGA barcodes; any other id is a patient's, of the given `sample_type` (`01`, or ''
+    where it is not known).
     Values may be negative; a cell that is empty or `NA` is left out.
 
     Raises InputError when the file has another form, when a feature is not in it (naming the nearest that are) or is
@@ -70,7 +71,8 @@ def read_features(path: str | Path, features: Sequence[str], *, kind: Kind) -> p
     for feature in features:
         if feature not in rows:
             raise InputError(f"{path}: no feature {feature!r} among its {len(known)}{_near(feature, known)}")
-    table = pd.concat([_long(path, feature, rows[feature], samples) for feature in features], ignore_index=True)
+    owners = [_owner(sample, sample_type) for sample in samples]
+    table = pd.concat([_long(path, feature, rows[feature], samples, owners) for feature in features], ignore_index=True)
     log.info("%s: %d values of %d features in %d samples", path, len(table), len(features), len(samples))
     return table
 
@@ -194,18 +196,22 @@ def _read_columns(
     return samples, {name: _Row(name, "", values) for name, values in cells.items()}, known
 
 
-def _long(path: str | Path, feature: str, row: _Row, samples: list[str]) -> pd.DataFrame:
+def _owner(sample: str, sample_type: str) -> tuple[str, str]:
+    """The patient and the sample type of a sample; an id that is no barcode is a patient's, of `sample_type`."""
+    barcode = barcodes.parse_sample(sample)
+    return (barcode.patient_id, barcode.sample_type) if barcode else (sample, sample_type)
+
+
+def _long(path: str | Path, feature: str, row: _Row, samples: list[str], owners: list[tuple[str, str]]) -> pd.DataFrame:
     """The long table of one feature, its missing values left out."""
     kept = []
-    for sample, cell in zip(samples, row.cells, strict=True):
+    for sample, owner, cell in zip(samples, owners, row.cells, strict=True):
         value = _number(cell)
         if value is None:
             raise InputError(
                 f"{path}: {row.name} of {sample} is {cell[:40]!r}, expected a finite number, or NA where missing."
             )
         if not math.isnan(value):
-            barcode = barcodes.parse_sample(sample)
-            owner = (barcode.patient_id, barcode.sample_type) if barcode else (sample, "")
             kept.append((feature, sample, *owner, value))
     return pd.DataFrame(kept, columns=["feature", "sample", "patient_id", "sample_type", "value"]).astype(
         {"value": "float64"}

@@ -40,7 +40,7 @@ def table() -> pd.DataFrame:
 
 def has(cohort: str) -> bool:
     """Whether the paper studied this cohort; `TCGA-BRCA`, `BRCA` and `brca` are one cohort."""
-    return _cohort(cohort) in set(_table()["cohort"])
+    return cohort_name(cohort) in set(_table()["cohort"])
 
 
 def value(quantity: str, *, cohort: str, trait: str = "") -> float:
@@ -54,7 +54,7 @@ def value(quantity: str, *, cohort: str, trait: str = "") -> float:
     if quantity not in quantities:
         raise InputError(f"no published quantity {quantity!r} in {PATH.name}; it holds {', '.join(quantities)}")
     rows = known[
-        (known["cohort"] == _cohort(cohort)) & (known["quantity"] == quantity) & (known["trait"] == _traits(trait))
+        (known["cohort"] == cohort_name(cohort)) & (known["quantity"] == quantity) & (known["trait"] == _traits(trait))
     ]
     return float(rows["value"].iloc[0]) if len(rows) else float("nan")
 
@@ -63,7 +63,7 @@ def table1(cohort: str) -> pd.DataFrame:
     """The paper's Table 1 for a cohort, in its order: trait, the six AUCs and n_test (NaN where not stated)."""
     known = _table()
     rows = known[
-        (known["cohort"] == _cohort(cohort)) & known["quantity"].isin([*TABLE_1, "n_test"]) & (known["trait"] != "")
+        (known["cohort"] == cohort_name(cohort)) & known["quantity"].isin([*TABLE_1, "n_test"]) & (known["trait"] != "")
     ]
     order = list(dict.fromkeys(rows["trait"]))
     wide = rows.pivot(index="trait", columns="quantity", values="value")
@@ -94,7 +94,8 @@ def survival_note() -> str:
     return f"Paper (Fig. 4): {'; '.join(parts)}"
 
 
-def _cohort(name: str) -> str:
+def cohort_name(name: str) -> str:
+    """The paper's name of a cohort: `BRCA` for `TCGA-BRCA` and `brca`."""
     return name.upper().removeprefix("TCGA-")
 
 

@@ -1,0 +1,53 @@
+"""Where an input comes from: a path on this machine, or a place on a portal from which a run fetches it.
+
+A source is text in the configuration, one of
+
+- `gdc:<project>`, as `gdc:TCGA-BRCA`: the manifest of the project's open diagnostic slides, by a query to the GDC;
+- `gdc:<id>/<file name>`: one open file of the GDC by its fixed id; the name is what it is called here;
+- `cbioportal:<study>`, as `cbioportal:brca_tcga`: the clinical file of a study's patients in cBioPortal's data hub;
+- anything else: a path.
+
+What is fetched lies under `results/`, is pinned there, and is fetched anew only after it was deleted.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+Kind = Literal["manifest", "table", "clinical"]
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}"
+_FORMS: Mapping[Kind, tuple[re.Pattern, str]] = {
+    "manifest": (re.compile(r"gdc:(?P<project>[A-Z0-9][A-Z0-9_-]{1,39})"), "gdc:<project> (gdc:TCGA-BRCA)"),
+    "table": (
+        re.compile(rf"gdc:(?P<id>[0-9a-f]{{8}}(?:-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}})/(?P<name>{_NAME})"),
+        "gdc:<id>/<file name>",
+    ),
+    "clinical": (re.compile(r"cbioportal:(?P<study>[a-z0-9][a-z0-9_-]{0,79})"), "cbioportal:<study> (…:brca_tcga)"),
+}
+_PORTALS = ("gdc:", "cbioportal:")
+
+
+def checked(source: str, *, kind: Kind) -> str:
+    """The source as it is. Raises ValueError when it names a portal and is not of its kind's form."""
+    if source.startswith(_PORTALS) and parts(source, kind=kind) is None:
+        raise ValueError(f"expected a path or {_FORMS[kind][1]}, found {source!r}")
+    return source
+
+
+def parts(source: str, *, kind: Kind) -> dict[str, str] | None:
+    """What a source on a portal names (`project`; `id` and `name`; `study`); None for a path."""
+    found = _FORMS[kind][0].fullmatch(source)
+    return found.groupdict() if found else None
+
+
+def local_path(source: str, *, kind: Kind, cohort: str) -> str:
+    """Where the input lies: the path itself, or where a run of `cohort` puts what it fetches."""
+    found = parts(source, kind=kind)
+    if found is None:
+        return source
+    if kind == "manifest":
+        return f"results/{cohort}/input/gdc_manifest.txt"
+    if kind == "table":
+        return f"results/input/gdc/{found['name']}"
+    return f"results/input/cbioportal/{found['study']}/data_clinical_patient.txt"
