@@ -66,7 +66,7 @@ def list_from_manifest(path_to_manifest: str | Path, folder: str | Path) -> pd.D
     manifest = read_manifest(path_to_manifest)
     rows = _Rows()
     for line in manifest.itertuples(index=False):
-        problem = line.problem or _problem_of_file_name(line.filename)
+        problem = line.problem or problem_of_file_name(line.filename)
         if problem:
             rows.exclude(file=line.filename, reason=f"line {line.line}: {problem}")
             continue
@@ -116,7 +116,7 @@ def list_from_folder(folder: str | Path) -> pd.DataFrame:
     rows = _Rows()
     for name in sorted(_names_in(folder)):
         if not name.startswith(".") and _has_slide_suffix(name) and (Path(folder) / name).is_file():
-            problem = _problem_of_file_name(name)
+            problem = problem_of_file_name(name)
             if problem:
                 rows.exclude(file=name, reason=problem)
             else:
@@ -244,7 +244,7 @@ class _Rows:
 
     def exclude(self, *, file: str, reason: str) -> None:
         """Add a line that has no usable slide_id of its own."""
-        self._rows.append({"slide_id": None, "file": _printable(file), "status": "excluded", "reason": reason})
+        self._rows.append({"slide_id": None, "file": printable(file), "status": "excluded", "reason": reason})
 
     def sheet(self, *, of: str | Path) -> pd.DataFrame:
         """The sheet; `of` is where it came from, for the error that nothing in it can be used."""
@@ -312,15 +312,15 @@ def _problem_of_own_line(cells: dict[str, str], *, name: str, slide_id: str) -> 
     if not _has_slide_suffix(name):
         return f"not a slide's suffix ({' '.join(SLIDE_SUFFIXES)})"
     if not _SAFE_ID.fullmatch(slide_id):
-        return f"slide_id {_printable(slide_id)!r} is not safe as a name: {_SAFE_ID_IN_WORDS}"
+        return f"slide_id {printable(slide_id)!r} is not safe as a name: {_SAFE_ID_IN_WORDS}"
     if cells["sample_type"] and not re.fullmatch(r"[0-9]{2}", cells["sample_type"]):
-        return f"sample_type {_printable(cells['sample_type'])!r} is not two digits (01 is a primary tumour)"
+        return f"sample_type {printable(cells['sample_type'])!r} is not two digits (01 is a primary tumour)"
     if cells["diagnostic_index"] and not re.fullmatch(r"[0-9]{1,3}", cells["diagnostic_index"]):
-        return f"diagnostic_index {_printable(cells['diagnostic_index'])!r} is not a whole number"
+        return f"diagnostic_index {printable(cells['diagnostic_index'])!r} is not a whole number"
     if cells["md5"] and not re.fullmatch(r"[0-9a-f]{32}", cells["md5"].lower()):
         return "md5 is not 32 hexadecimal digits"
     if cells["mpp"] and not _is_positive(cells["mpp"]):
-        return f"mpp {_printable(cells['mpp'])!r} is not a positive number of µm/px"
+        return f"mpp {printable(cells['mpp'])!r} is not a positive number of µm/px"
     return ""
 
 
@@ -355,7 +355,7 @@ def _fields_of_name(name: str) -> dict:
     }
 
 
-def _problem_of_file_name(name: str) -> str:
+def problem_of_file_name(name: str) -> str:
     """Why a name from outside cannot be used as a slide's file name; '' when it can."""
     if "/" in name or "\\" in name or name in (".", ".."):
         return "a path where a file name is expected"
@@ -377,7 +377,7 @@ def _is_positive(text: str) -> bool:
         return False
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     """A hostile name in a form that cannot harm a table or a terminal."""
     shown = name.encode("unicode_escape").decode("ascii")
     return shown if len(shown) <= 100 else shown[:97] + "..."
