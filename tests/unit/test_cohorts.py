@@ -116,6 +116,26 @@ def test_a_line_that_cannot_be_used_is_excluded_with_its_reason(tmp_path, name, 
     assert sheet["patient_id"][1] == ""
 
 
+def test_a_manifest_of_hostile_names_is_refused_line_by_line_and_the_rest_is_used(tmp_path):
+    hostile = {
+        "../x.svs": "a path where a file name is expected",
+        "/etc/cron.d/x.svs": "a path where a file name is expected",
+        "..\\x.svs": "a path where a file name is expected",
+        "x\0.svs": "not safe as a name",
+        "a" * 4000 + ".svs": "not safe as a name",
+        A: f"slide_id {A.removesuffix('.svs')} is taken by {tmp_path / 'slides' / A}",
+        "": "no file name",
+    }
+    manifest = write_manifest(tmp_path / "manifest.txt", A, *hostile, B)
+    sheet = cohorts.list_from_manifest(manifest, tmp_path / "slides")
+    assert list(sheet["status"]) == ["listed", *["excluded"] * len(hostile), "listed"]
+    for row, said in enumerate(hostile.values(), start=1):
+        assert said in reason_of(sheet, row)
+    assert set(sheet.loc[sheet["status"] == "listed", "file"]) == {str(tmp_path / "slides" / name) for name in (A, B)}
+    assert sheet["file"].str.len().max() < 200
+    assert list(tmp_path.iterdir()) == [manifest]
+
+
 def test_an_incomplete_line_is_excluded_and_the_next_is_read(tmp_path):
     manifest = write_manifest(tmp_path / "manifest.txt", A, B)
     lines = manifest.read_text().splitlines()
