@@ -125,7 +125,7 @@ def cohort_progress(
 
 
 def in_bytes(amount: float) -> str:
-    """An amount of bytes in words: 12 B, 3.4 kB, 771.2 GB; thousands, as the GDC's portal counts."""
+    """An amount of bytes in words: 12 B, 3.4 kB, 771.2 GB (of 1000 MB)."""
     for unit in ("B", "kB", "MB", "GB"):
         if abs(amount) < 1000:
             return f"{amount:.0f} B" if unit == "B" else f"{amount:.1f} {unit}"

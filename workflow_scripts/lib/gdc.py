@@ -149,7 +149,7 @@ def fetch_file(
 def data_release(*, api: str = API, patience: Patience = PATIENCE) -> str:
     """What the portal calls the release of its data, as 'Data Release 45.0 - December 04, 2025'; '' if it does not say.
 
-    The documentation of `status` does not list the field, but the API has had it since 2017.
+    The documentation of `status` does not list the field; what others recorded of its answers has it, since 2017.
     Raises InputError when the API does not answer.
     """
     status = web.ask(_url(api, "status"), patience=patience)
