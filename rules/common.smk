@@ -129,17 +129,49 @@ def folder_listing(wildcards):
     return sorted(path.name for path in slides.folder.iterdir())
 
 
+# Inputs from the portals
+
+
+def queried_cohorts():
+    """A pattern of the cohorts whose manifest is asked for at the GDC."""
+    found = [name for name, cohort in study.cohorts.items() if is_fetched(cohort.slides.manifest, kind="manifest")]
+    return "|".join(map(re.escape, found)) or "(?!)"
+
+
+def is_fetched(source, *, kind):
+    return source is not None and sources.parts(source, kind=kind) is not None
+
+
+def gdc_tables():
+    """Ids of the tables that are fetched from the GDC, by file name."""
+    named = [table["source"] for cohort in study.cohorts.values() for table in cohort.expression.by_name().values()]
+    found = [sources.parts(source, kind="table") for source in named]
+    return {parts["name"]: parts["id"] for parts in found if parts}
+
+
+# A job that downloads a slide takes one.
+workflow.register_resource("downloads", study.downloads.at_once)
+
+
+def kept_or_temporary(path):
+    return path if study.downloads.keep_slides else temp(path)
+
+
 # Slides and tiles
 
 
 def slide_file(wildcards):
-    """A slide's file. One that was never there is no error: its store says so, and its coming reruns it.
+    """A slide's file: where it lies, or where it is downloaded to.
 
-    One that is gone after it was tiled stays the input, so that its tiles are kept.
+    One that was never there and is not to be downloaded is no error: its store says so, and its coming reruns it. One
+    that is gone after it was tiled stays the input, so that its tiles are kept.
     """
     file = listed_slides(wildcards)[wildcards.slide]
+    found = planning.find_slide(file)
+    if found is None and cohort_of(wildcards).slides.download:
+        return f"results/{wildcards.cohort}/slides/{Path(file).name}"
     tiled = Path(tile_store(wildcards, wildcards.slide)).is_file()
-    return planning.find_slide(file) or (file if tiled else [])
+    return found or (file if tiled else [])
 
 
 def configured_mpp(wildcards):

@@ -183,8 +183,15 @@ class Trait(Section):
     feature: str = Field(description="Gene symbol, SYMBOL|ENTREZ, mature miRNA name, or column.")
 
 
+class Patience(Section):
+    """How long a portal is waited for."""
+
+    attempts: Positive = Field(8, description="Attempts in a row that bring nothing before a file is given up.")
+    stall_s: float = Field(60, gt=0, description="A transfer that gives nothing for so many seconds is broken off.")
+
+
 class Downloads(Section):
-    """What is fetched from the portals. Several at once: `--resources downloads=4`, the default profile's number."""
+    """What is fetched from the portals, and how."""
 
     gdc: Url = Field("https://api.gdc.cancer.gov", description="The GDC's API.")
     cbioportal: Url = Field(
@@ -198,8 +205,8 @@ class Downloads(Section):
         True,
         description="Downloaded slides are kept. false: each is deleted when it is tiled, and comes again if need be.",
     )
-    timeout_seconds: float = Field(60, gt=0, description="A transfer that gives nothing for so long is broken off.")
-    attempts: Positive = Field(8, description="Attempts without progress before a file is given up.")
+    at_once: Positive = Field(4, description="Slides that are downloaded at once.")
+    patience: Patience = Field(Patience(), description="How long a portal is waited for.")
 
 
 class Tiles(Section):
@@ -399,9 +406,19 @@ class Configuration(Section):
         for cohort in self.study.cohorts:
             _check_known(cohort, self.cohorts, "study.cohorts", "cohorts")
             self._check_cohort(cohort)
+        self._check_fetched_tables()
         if self.ensembles.members > self.splits.rounds:
             raise ValueError(f"ensembles.members is {self.ensembles.members}, of only {self.splits.rounds} rounds")
         return self
+
+    def _check_fetched_tables(self) -> None:
+        """Raise ValueError where two files of the GDC would have one place here."""
+        ids: dict[str, str] = {}
+        for cohort in self.cohorts.values():
+            for table in cohort.expression.by_name().values():
+                parts = sources.parts(table["source"], kind="table")
+                if parts and ids.setdefault(parts["name"], parts["id"]) != parts["id"]:
+                    raise ValueError(f"{parts['name']} has two ids of the GDC: {ids[parts['name']]} and {parts['id']}")
 
     def _check_cohort(self, name: str) -> None:
         cohort = self.cohorts[name]

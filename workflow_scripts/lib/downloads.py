@@ -9,6 +9,7 @@ import errno
 import fcntl
 import hashlib
 import http
+import json
 import logging
 import os
 import re
@@ -17,6 +18,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,6 +26,7 @@ import requests
 
 from workflow_scripts.lib import web
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.files import writing
 from workflow_scripts.lib.web import PATIENCE, Broken, Patience, Refused
 
 log = logging.getLogger(__name__)
@@ -88,6 +91,21 @@ def fetch(
         _etag_of(path).unlink(missing_ok=True)
     log.info("%s: whole, %s, md5 %s", path.name, in_bytes(found.size), found.md5)
     return found
+
+
+def fetch_and_pin(
+    url: str,
+    path: str | Path,
+    path_to_pin: str | Path,
+    *,
+    token_file: str | Path | None = None,
+    patience: Patience = PATIENCE,
+) -> None:
+    """Download a file whose md5 nobody has told, see `fetch`, and write a JSON of what came: url, date, size, md5."""
+    found = fetch(url, path, token_file=token_file, patience=patience)
+    pin = {"url": url, "date": datetime.now(UTC).date().isoformat(), "size": found.size, "md5": found.md5}
+    with writing(path_to_pin) as partial:
+        partial.write_text(json.dumps(pin, indent=2) + "\n", encoding="utf-8")
 
 
 def missing_bytes(sizes: Mapping[Path, int]) -> int:

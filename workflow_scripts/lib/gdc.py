@@ -137,13 +137,16 @@ def fetch_file(
 
     Raises InputError, in one line, when the id is none or the file cannot be had whole.
     """
-    if not _ID.fullmatch(file_id):
-        raise InputError(
-            f"{path}: expected the id of a file of the GDC (a UUID), found {cohorts.printable(file_id)!r}."
-        )
     return downloads.fetch(
-        _url(api, f"data/{file_id}"), path, md5=md5, size=size, token_file=token_file, patience=patience
+        url_of_file(file_id, api=api), path, md5=md5, size=size, token_file=token_file, patience=patience
     )
+
+
+def url_of_file(file_id: str, *, api: str = API) -> str:
+    """Where the file of an id is downloaded from. Raises InputError when the id is none (a UUID)."""
+    if not _ID.fullmatch(file_id):
+        raise InputError(f"expected the id of a file of the GDC (a UUID), found {cohorts.printable(file_id)!r}.")
+    return _url(api, f"data/{file_id}")
 
 
 def data_release(*, api: str = API, patience: Patience = PATIENCE) -> str:

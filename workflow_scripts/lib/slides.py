@@ -18,8 +18,11 @@ import numpy as np
 import openslide
 from PIL import Image
 
+from workflow_scripts.lib import files
 from workflow_scripts.lib.errors import InputError
 
+# How a stand-in begins.
+STAND_IN = "Histocarta: no slide here: "
 # How much coarser than the target the pixels that are read may be, as a share of the target.
 MPP_TOLERANCE = 0.02
 # µm/px of a microscope's image. Outside lie overviews, and resolutions that a TIFF writer meant for print
@@ -69,6 +72,19 @@ class SlideRefused(InputError):
         self.facts = facts
 
 
+def write_stand_in(path: str | Path, reason: str) -> None:
+    """Write a line of text in the place of a slide that there is not, which `open_slide` refuses for this `reason`."""
+    with files.writing(path) as partial:
+        partial.write_text(f"{STAND_IN}{reason}\n", encoding="utf-8")
+
+
+def _reason_of_stand_in(path: str | Path) -> str:
+    """Why there is no slide, where a stand-in is in its place; '' where it is none."""
+    with open(path, "rb") as file:
+        start = file.read(4096).decode("utf-8", errors="replace")
+    return start.removeprefix(STAND_IN).strip() if start.startswith(STAND_IN) else ""
+
+
 class ReadableSlide(Protocol):
     """The part of an OpenSlide slide that reading pixels needs."""
 
@@ -83,11 +99,13 @@ class ReadableSlide(Protocol):
 def open_slide(path: str | Path | None) -> Iterator[openslide.OpenSlide]:
     """Open a whole-slide image for reading.
 
-    Raises SlideRefused when the file is absent or OpenSlide cannot open it. Ordinary images (PNG, plain TIFF) are not
-    slides.
+    Raises SlideRefused when the file is absent, is a stand-in, or OpenSlide cannot open it. Ordinary images (PNG, plain
+    TIFF) are not slides.
     """
     if path is None or not Path(path).is_file():
         raise SlideRefused("file not found")
+    if reason := _reason_of_stand_in(path):
+        raise SlideRefused(reason)
     try:
         slide = openslide.OpenSlide(path)
     except openslide.OpenSlideUnsupportedFormatError as error:
