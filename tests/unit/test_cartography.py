@@ -7,6 +7,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import pytest
+from stores import add_quality
 
 from workflow_scripts.lib.cartography import (
     FILTERED_OUT,
@@ -158,14 +159,16 @@ def test_a_file_that_is_no_map_is_named(tmp_path):
 # --- the whole stage
 
 
-def write_store(folder: Path, slide_id: str, coords: list[list[int]], *, status: str = "accepted") -> Path:
+def write_store(
+    folder: Path, slide_id: str, coords: list[list[int]], *, status: str = "accepted", dropped: list[list[int]] = ()
+) -> Path:
     """A tile store with places and facts, and no pictures."""
     lattice = {"columns": 4, "rows": 2} if status == "accepted" else {"columns": 0, "rows": 0}
     path = folder / f"{slide_id}.h5"
     with h5py.File(path, "w") as file:
         file["coords"] = np.array(coords, np.int32).reshape(-1, 2)
         file["tissue"] = np.ones(len(coords), np.float32)
-        file["quality/sharpness"] = np.ones(len(coords), np.float32)
+        add_quality(file, len(coords), dropped)
         file["thumbnail"] = np.zeros(0, np.uint8)
         file.create_dataset("tiles", (len(coords),), h5py.vlen_dtype(np.uint8))
         facts = {"slide_id": slide_id, "status": status, "tile_px": 512, "mpp": 0.5, "tile_level0_px": 1024.5}
@@ -206,7 +209,7 @@ def run(tmp_path: Path, stores: list[Path], predictions: list[Path]) -> list[Car
 
 def test_every_accepted_slide_is_mapped_by_its_ensembles(tmp_path):
     stores = [
-        write_store(tmp_path, "S1", [[0, 0], [3, 1]]),
+        write_store(tmp_path, "S1", [[0, 0], [3, 1]], dropped=[[2, 1]]),
         write_store(tmp_path, "S2", []),
         write_store(tmp_path, "S3", [], status="excluded"),
     ]
@@ -221,7 +224,7 @@ def test_every_accepted_slide_is_mapped_by_its_ensembles(tmp_path):
     one, two = run(tmp_path, stores, [first, second])
     assert (one.slide_id, one.patient_id, two.slide_id, two.patient_id) == ("S1", "P1", "S2", "P2")
     assert one.traits == ("B", "A")
-    assert one.states.tolist() == [[[3, 0, 0, 0], [0, 0, 0, 2]], [[2, 0, 0, 0], [0, 0, 0, 3]]]
+    assert one.states.tolist() == [[[3, 0, 0, 0], [0, 0, 1, 2]], [[2, 0, 0, 0], [0, 0, 1, 3]]]
     assert one.probabilities[1, 1, 3] == np.float32(0.9)
     assert (one.tile_level0_px, one.width, one.height) == (1024.5, 4100, 2050)
     assert not two.states.any()

@@ -13,6 +13,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
+from stores import add_quality
 
 from workflow_scripts.lib import survival as survival_room
 from workflow_scripts.lib.cartography import FILTERED_OUT, NEGATIVE, NO_TISSUE, POSITIVE, Cartography, write_map
@@ -542,8 +543,9 @@ def test_slide_maps_are_read_with_their_thumbnails(tmp_path):
     Image.new("RGB", (30, 20), (200, 100, 150)).save(picture, "JPEG")
     with h5py.File(tmp_path / "S1.h5", "w") as store:
         store["coords"] = np.zeros((0, 2), np.int32)
-        for name in ("tiles", "tissue", "quality/sharpness"):
+        for name in ("tiles", "tissue"):
             store[name] = np.zeros(0, np.float32)
+        add_quality(store, 0)
         store["thumbnail"] = np.frombuffer(picture.getvalue(), np.uint8)
     hti = pd.DataFrame({"slide_id": ["S1"], "traits": ["A+B"], "hti": [1.0], "flag": [""]})
     (read,) = cartography.read_slide_maps(hti, maps=tmp_path / "maps", stores=[tmp_path / "S1.h5"])

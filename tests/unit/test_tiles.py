@@ -1,5 +1,6 @@
 """Tiles lie on one lattice, hold tissue, and are stored whole and the same to the byte."""
 
+import dataclasses
 import io
 import json
 import logging
@@ -13,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from workflow_scripts.lib import slides, tiles
+from workflow_scripts.lib import quality, slides, tiles
 from workflow_scripts.lib.errors import InputError
 
 BLANK = (243, 242, 244)
 PINK = (222, 150, 190)
-HALF = {"tile_px": 64, "mpp": 0.5, "max_background": 0.5, "background_rule": "saturation"}
+HALF = {"tile_px": 64, "mpp": 0.5, "max_background": 0.5, "background_rule": "saturation", "max_pen": 0.5}
 
 
 def write_slide(path, image, *, mpp="0.5"):
@@ -195,19 +196,6 @@ def test_channel_220_counts_values_and_drops_half():
 # Sharpness and encoding
 
 
-def test_sharpness_of_a_checkerboard_by_hand():
-    # 0 and 100 in turn: the Laplacian is +400 or -400 everywhere, its variance 160,000.
-    board = (np.indices((18, 18)).sum(axis=0) % 2 * 100).astype(np.uint8)
-    assert tiles.sharpness(np.repeat(board[..., None], 3, axis=2)) == pytest.approx(160_000)
-
-
-def test_a_blurred_tile_is_less_sharp():
-    detail = np.random.default_rng(2).integers(0, 256, (64, 64, 3)).astype(np.uint8)
-    blurred = np.asarray(Image.fromarray(detail).reduce(4).resize((64, 64)))
-    assert tiles.sharpness(blurred) < tiles.sharpness(detail) / 10
-    assert tiles.sharpness(np.full((64, 64, 3), 7, np.uint8)) == 0
-
-
 def test_an_encoded_tile_keeps_its_colour_at_full_resolution():
     # Red and blue columns in turn would become purple with colour at half resolution.
     image = np.zeros((32, 32, 3), np.uint8)
@@ -229,7 +217,12 @@ def test_tiles_with_tissue_are_stored_at_their_place(slide_path, tmp_path):
         assert store.coords.tolist() == [[1, 0], [3, 0], [1, 1], [3, 1], [1, 2], [3, 2]]
         assert len(store) == 6
         assert store.tissue == pytest.approx(np.ones(6), abs=0.05)
-        assert store.tissue.dtype == store.sharpness.dtype == np.float32
+        assert store.tissue.dtype == np.float32
+        assert {name: values.dtype for name, values in store.quality.items()} == dict.fromkeys(
+            quality.MEASURES, np.float32
+        )
+        assert {len(values) for values in store.quality.values()} == {6}
+        assert (store.n_dropped, store.dropped.coords.shape, store.dropped.pictures) == (0, (0, 2), {})
         for index in range(6):
             pixels = tiles.decode(store.encoded(index))
             assert pixels.shape == (64, 64, 3)
@@ -254,7 +247,9 @@ def test_a_store_says_what_made_it(slide_path, tmp_path):
         "height": 255,
         "code_version": "v7",
         "n_tiles": 6,
+        "n_dropped": 0,
     }
+    assert (made["max_pen"], made["max_dark"], made["min_sharpness"]) == (0.5, None, None)
     assert made["background_rule"] == "saturation"
     assert made["max_background"] == 0.5
     assert {type(value) for value in attributes.values()} == {str, int, float}
@@ -296,24 +291,99 @@ def test_a_tile_alone_and_in_its_row_are_the_same_but_for_rounding(tmp_path):
     image = np.asarray(Image.fromarray(coarse).resize((900, 700), Image.Resampling.BICUBIC))
     path = write_slide(tmp_path / "slide.svs", image, mpp="0.2525")
     lattice = tiles.lattice_of(width=900, height=700, slide_mpp=0.2525, tile_px=64, mpp=0.5)
-    rule = {"background_rule": "saturation", "max_background": 1.0, "jpeg_quality": 100}
+    keep_all = {"background_rule": "saturation", "max_background": 1.0, "jpeg_quality": 100}
+    keep_all |= dict.fromkeys(tiles.LIMITS)
     with slides.open_slide(path) as slide:
-        for strip in tiles.cut_strips(slide, lattice, rule):
-            assert strip.columns == list(range(lattice.columns))
-            for column, encoded in zip(strip.columns, strip.encoded, strict=True):
-                alone = np.asarray(slides.read_area(slide, lattice.tile_box(column, strip.row), (64, 64)))
-                assert np.abs(tiles.decode(encoded).astype(int) - alone).mean() < 1
+        for row, strip in enumerate(tiles.cut_strips(slide, lattice, keep_all)):
+            assert [(tile.column, tile.row) for tile in strip] == [(column, row) for column in range(lattice.columns)]
+            for tile in strip:
+                alone = np.asarray(slides.read_area(slide, lattice.tile_box(tile.column, row), (64, 64)))
+                assert np.abs(tiles.decode(tile.encoded).astype(int) - alone).mean() < 1
 
 
 def test_a_blank_slide_is_accepted_with_no_tiles(tmp_path):
     noise = np.random.default_rng(4).normal(BLANK, 3, (300, 300, 3)).clip(0, 255).astype(np.uint8)
     summary = tiles.read_summary(tile(write_slide(tmp_path / "a.svs", noise), tmp_path / "S.h5"))
     assert (summary["status"], summary["n_tiles"], summary["columns"]) == ("accepted", 0, 4)
+    assert summary["reason"] == "blank: none of 16 tiles holds enough tissue"
 
 
 def test_a_slide_smaller_than_a_tile_is_accepted_with_no_tiles(slide_path, tmp_path):
     summary = tiles.read_summary(tile(slide_path, tmp_path / "S.h5", tile_px=512))
     assert (summary["status"], summary["n_tiles"], summary["columns"], summary["rows"]) == ("accepted", 0, 0, 0)
+    assert summary["reason"] == "smaller than one tile"
+
+
+@pytest.mark.parametrize(
+    ("kept", "dropped", "said"),
+    [
+        (0, 0, "blank: none of 1000 tiles holds enough tissue"),
+        (9, 0, "nearly blank: 9 of 1000 tiles hold enough tissue"),
+        (5, 4, "nearly blank: 9 of 1000 tiles hold enough tissue"),
+        (10, 0, ""),
+        (1, 9, ""),
+        (0, 400, "no tile left: quality drops all of 400 with tissue"),
+    ],
+)
+def test_a_slide_that_gives_next_to_no_tile_is_remarked_on(kept, dropped, said):
+    lattice = tiles.lattice_of(width=1000, height=640, slide_mpp=0.5, tile_px=16, mpp=0.5)
+    lattice = dataclasses.replace(lattice, columns=40, rows=25)
+    assert tiles.remark(lattice, kept=kept, dropped=dropped) == said
+
+
+# Quality
+
+
+@pytest.fixture
+def marked_path(tmp_path):
+    """The pink columns 1 and 3 of three rows, with green ink over all of column 3 but its last tile."""
+    image = stripes(5 * 64 + 40, 3 * 64 + 63, pink_columns=[1, 3])
+    image[:128, 3 * 64 : 4 * 64] = (30, 100, 95)
+    return write_slide(tmp_path / "marked.svs", image)
+
+
+def test_tiles_dropped_by_quality_are_listed_with_place_reason_measures_and_picture(marked_path, tmp_path):
+    with tiles.open_store(tile(marked_path, tmp_path / "S.h5")) as store:
+        assert store.coords.tolist() == [[1, 0], [1, 1], [1, 2], [3, 2]]
+        assert len(store) == 4
+        dropped = store.dropped
+        assert dropped.coords.tolist() == [[3, 0], [3, 1]]
+        assert dropped.reason.tolist() == ["pen", "pen"]
+        assert dropped.quality["pen_green"].min() > 0.9
+        assert store.quality["pen_green"].max() == 0
+        assert sorted(dropped.pictures) == [0, 1]
+        picture = tiles.decode(dropped.pictures[1])
+        assert picture.shape == (64, 64, 3)
+        assert np.abs(picture[8:-8, 8:-8].astype(int) - (30, 100, 95)).max() < 12
+
+
+def test_without_limits_everything_is_measured_and_nothing_is_dropped(marked_path, tmp_path):
+    with tiles.open_store(tile(marked_path, tmp_path / "S.h5", max_pen=None)) as store:
+        assert (len(store), store.n_dropped) == (6, 0)
+        assert store.quality["pen_green"][[1, 3]].min() > 0.9
+
+
+def test_each_limit_drops_tiles_for_its_own_reason(marked_path, tmp_path):
+    blurred = tile(marked_path, tmp_path / "a.h5", max_pen=None, min_sharpness=1e6)
+    dark = tile(marked_path, tmp_path / "b.h5", max_pen=None, max_dark=0.5)
+    with tiles.open_store(blurred) as store:
+        assert set(store.dropped.reason.tolist()) == {"blur"}
+        assert store.attributes["reason"] == "no tile left: quality drops all of 6 with tissue"
+    with tiles.open_store(dark) as store:
+        assert store.dropped.reason.tolist() == ["dark", "dark"]
+
+
+def test_pictures_of_dropped_tiles_are_few_and_from_all_over_the_slide(tmp_path):
+    path = write_slide(tmp_path / "slide.svs", stripes(640, 640, pink_columns=range(10)))
+    with tiles.open_store(tile(path, tmp_path / "S.h5", min_sharpness=1e6)) as store:
+        assert (store.n_dropped, len(store.dropped.pictures)) == (100, tiles.MOST_PICTURES)
+        rows = store.dropped.coords[list(store.dropped.pictures), 1]
+        assert rows.min() <= 2
+        assert rows.max() >= 7
+
+
+def test_a_store_with_dropped_tiles_is_the_same_to_the_byte(marked_path, tmp_path):
+    assert tile(marked_path, tmp_path / "a.h5").read_bytes() == tile(marked_path, tmp_path / "b.h5").read_bytes()
 
 
 def test_the_log_says_what_and_how_many_and_how_fast(slide_path, tmp_path, caplog):
@@ -376,6 +446,7 @@ def test_the_row_of_a_slide(slide_path, tmp_path):
         "status": "accepted",
         "reason": "",
         "n_tiles": 6,
+        "n_dropped": 0,
     }
     assert tiles.slide_row(tile(None, tmp_path / "b.h5")) == {
         "slide_id": "S",
@@ -384,6 +455,7 @@ def test_the_row_of_a_slide(slide_path, tmp_path):
         "status": "excluded",
         "reason": "file not found",
         "n_tiles": 0,
+        "n_dropped": 0,
     }
 
 
@@ -405,6 +477,8 @@ def test_a_configured_mpp_is_used_and_named(tmp_path):
         ({"tile_px": 0}, "tile_px: found 0"),
         ({"mpp": 20.5}, "mpp: found 20.5"),
         ({"jpeg_quality": 0}, "jpeg_quality: found 0"),
+        ({"max_pen": 50}, "max_pen: found 50, expected 0 to 1"),
+        ({"min_sharpness": -1}, "min_sharpness: found -1"),
     ],
 )
 def test_settings_out_of_range_are_refused_and_leave_nothing(slide_path, tmp_path, changed, message):
@@ -417,7 +491,10 @@ def test_a_file_that_is_not_a_store_is_refused(tmp_path):
     (tmp_path / "a.h5").write_text("text")
     with h5py.File(tmp_path / "b.h5", "w") as file:
         file["coords"] = np.zeros((0, 2))
-    for name, message in (("a.h5", "not a readable tile store"), ("b.h5", "quality, thumbnail, tiles, tissue missing")):
+    for name, message in (
+        ("a.h5", "not a readable tile store"),
+        ("b.h5", "dropped, quality, thumbnail, tiles, tissue missing"),
+    ):
         with pytest.raises(InputError, match=message), tiles.open_store(tmp_path / name):
             pass
 

@@ -41,13 +41,13 @@ def table(tmp_path):
     stores = [
         make_store(tmp_path / "s3.h5", images[:0], slide_id="s3", mpp=0.5),
         refuse(make_store(tmp_path / "s2.h5", images[:0], slide_id="s2"), "cut off: fails at its first read"),
-        make_store(tmp_path / "s1.h5", images, slide_id="s1", mpp=0.25),
+        make_store(tmp_path / "s1.h5", images, slide_id="s1", mpp=0.25, dropped=[(0, 1), (2, 1)]),
     ]
     return verdicts.list_slides(sheet, stores)
 
 
 def test_the_table_has_the_sheets_rows_and_columns_and_the_number_of_tiles(table):
-    assert list(table.columns) == [*cohorts.SHEET_COLUMNS, "n_tiles"]
+    assert list(table.columns) == [*cohorts.SHEET_COLUMNS, "n_tiles", "n_dropped"]
     assert table["slide_id"].tolist() == ["s1", "unusable-0001", "s2", "s3"]
     assert table["patient_id"].tolist() == ["P1", "", "P2", "P3"]
 
@@ -55,7 +55,8 @@ def test_the_table_has_the_sheets_rows_and_columns_and_the_number_of_tiles(table
 def test_a_store_speaks_for_its_slide_whatever_the_order(table):
     assert table["status"].tolist() == ["accepted", "excluded", "excluded", "accepted"]
     assert table["n_tiles"].tolist() == [3, 0, 0, 0]
-    assert table["n_tiles"].dtype == np.int64
+    assert table["n_dropped"].tolist() == [2, 0, 0, 0]
+    assert table["n_tiles"].dtype == table["n_dropped"].dtype == np.int64
     assert table["source"].tolist() == ["slide", "", "", "slide"]
     assert table["mpp"].tolist()[::3] == [0.25, 0.5]
 
@@ -78,6 +79,16 @@ def test_it_reads_back_as_it_was_written(tmp_path, table):
     read = files.read_table(tmp_path / "slides.tsv", text=cohorts.SHEET_TEXT)
     assert read["n_tiles"].tolist() == [3, 0, 0, 0]
     assert read["reason"].tolist() == table["reason"].tolist()
+
+
+def test_an_accepted_slide_may_have_a_remark(tmp_path, caplog):
+    store = make_store(tmp_path / "s1.h5", np.zeros((0, 16, 16, 3), np.uint8), slide_id="s1")
+    with h5py.File(store, "a") as file:
+        file.attrs["reason"] = "blank"
+    with caplog.at_level(logging.INFO):
+        table = verdicts.list_slides(sheet_of(tmp_path, ("s1", "P1", None, "", "listed", "")), [store])
+    assert table.loc[0, ["status", "reason"]].tolist() == ["accepted", "blank"]
+    assert caplog.messages[-1] == "accepted s1: blank"
 
 
 def test_the_log_counts_and_gives_reasons(tmp_path, caplog):

@@ -219,6 +219,16 @@ class Tiles(Section):
         "saturation",
         description="What background is: pale and unsaturated pixels, or the released code's channel values above 220.",
     )
+    max_pen: Share | None = Field(
+        0.5,
+        description="Tiles with more pen ink than this are dropped; none: kept. Not in the paper, which chose slides.",
+    )
+    max_dark: Share | None = Field(
+        None, description="Tiles with more dark, saturated area (folds) are dropped, 0.5 say; the stain matters: none."
+    )
+    min_sharpness: float | None = Field(
+        None, ge=0, description="Tiles less sharp than this are dropped, 100 say; stain and scanner matter: none."
+    )
     jpeg_quality: int = Field(
         90, ge=50, le=100, description="Quality of stored tiles (JPEG, full chroma). Not in the paper."
     )

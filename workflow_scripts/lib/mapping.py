@@ -25,15 +25,15 @@ def map_slides(
     """Write maps/<slide>.h5 for each slide that was accepted, with a layer for each of `traits`.
 
     sheet: slide_id and patient_id; stores: tile stores, which know the lattices; predictions: the chunks' files;
-    ensembles: the table of `rank_models`. A slide without tiles has a map without tissue. Raises InputError where a
-    slide has no predictions, or they are not of the tiles of its store.
+    ensembles: the table of `rank_models`. Tiles that quality dropped are filtered out; a slide without any tile has a
+    map without tissue. Raises InputError where a slide has no predictions, or they are not of the tiles of its store.
     """
     chunk_of = {slide_id: path for path in predictions for slide_id in predicted.slides_in(path)}
     patient_of = dict(zip(sheet["slide_id"], sheet["patient_id"], strict=True))
     members = {trait: members_of(ensembles, trait) for trait in traits}
     for path in stores:
         with tiles.open_store(path) as store:
-            facts, stored = store.attributes, store.coords
+            facts, stored, dropped = store.attributes, store.coords, store.dropped.coords
         slide_id = facts["slide_id"]
         if facts["status"] != tiles.ACCEPTED:
             continue
@@ -51,7 +51,12 @@ def map_slides(
             for trait in traits
         }
         states, means = cartography.cartograph(
-            coords, probabilities, columns=facts["columns"], rows=facts["rows"], threshold=threshold
+            coords,
+            probabilities,
+            columns=facts["columns"],
+            rows=facts["rows"],
+            threshold=threshold,
+            filtered=dropped,
         )
         known = {name: facts[name] for name in cartography.ATTRIBUTES if name != "patient_id"}
         found = cartography.Cartography(

@@ -4,6 +4,7 @@ A slide's tiles are the whole squares of `tile_px` output pixels at an exact µm
 left corner (0, 0). Which of them hold tissue decides what is stored, never where a tile is.
 """
 
+import hashlib
 import io
 import json
 import logging
@@ -11,7 +12,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from workflow_scripts.lib import files, slides
+from workflow_scripts.lib import files, quality, slides
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.slides import SlideFacts, SlideRefused
 
@@ -34,6 +35,11 @@ THUMBNAIL_PX = 1024
 EDGE_SLACK = 1e-6
 # Tiles of a slide that HDF5 keeps together; a store is written in strips and read at random.
 CHUNK_TILES = 64
+# Pictures of dropped tiles that a store keeps: their side, and the most for each reason.
+PICTURE_PX = 64
+MOST_PICTURES = 16
+# A slide on which fewer of the lattice's tiles hold tissue is nearly blank.
+NEARLY_BLANK = 0.01
 
 
 # The lattice
@@ -132,18 +138,6 @@ BACKGROUND_RULES = {
 # Pixels and their encoding
 
 
-def sharpness(pixels: np.ndarray) -> float:
-    """Return the variance of the Laplacian of the grey image: low where a tile is out of focus.
-
-    `pixels` is (height, width, 3) uint8; the Laplacian is of four neighbours, inside the tile's edge.
-    """
-    if min(pixels.shape[:2]) < 3:
-        return 0.0
-    grey = np.asarray(Image.fromarray(pixels).convert("L")).astype(np.int16)
-    neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return float(np.var(neighbours - 4 * grey[1:-1, 1:-1], dtype=np.float64))
-
-
 def encode(image: Image.Image, *, quality: int) -> np.ndarray:
     """Return an RGB image as the bytes of a JPEG (uint8, one axis), colour at full resolution (4:4:4)."""
     buffer = io.BytesIO()
@@ -159,16 +153,23 @@ def decode(encoded: np.ndarray | bytes) -> np.ndarray:
 
 # Tiling
 
+LIMITS = tuple(field.name for field in fields(quality.Limits))
+
 
 @dataclass(frozen=True)
-class Strip:
-    """The kept tiles of one row of the lattice; the lists have one entry per tile, in the order of the columns."""
+class Tile:
+    """A tile with tissue: its place, share of tissue and `quality.MEASURES`.
 
+    `reason` says why quality drops it, empty where it is kept; `encoded` is the JPEG of a kept tile, or of a small
+    picture of a dropped one.
+    """
+
+    column: int
     row: int
-    columns: list[int]
-    tissue: list[float]
-    sharpness: list[float]
-    encoded: list[np.ndarray]
+    tissue: float
+    measures: dict[str, float]
+    reason: str
+    encoded: np.ndarray
 
 
 def tile_slide(
@@ -180,39 +181,47 @@ def tile_slide(
     mpp: float,
     max_background: float,
     background_rule: str,
+    max_pen: float | None = None,
+    max_dark: float | None = None,
+    min_sharpness: float | None = None,
     jpeg_quality: int = 90,
     configured_mpp: float | None = None,
     code_version: str = "",
 ) -> None:
     """Cut a slide into tiles of `tile_px` px at `mpp` µm/px and write its tile store.
 
-    A tile is kept unless `background_rule` finds more than `max_background` of it to be background. A slide that
-    cannot be used (see `slides.inspect_slide`), or fails to be read anywhere while tiling, gets a store without tiles,
-    with status `excluded` and the reason: one bad slide never stops a cohort. Memory is bounded by a row of tiles.
+    A tile is kept unless `background_rule` finds more than `max_background` of it to be background, or it passes one
+    of the limits of `quality.Limits`; a tile of the latter sort is listed with its reason, and of some there is a small
+    picture. A slide that cannot be used (see `slides.inspect_slide`), or fails to be read anywhere while tiling, gets a
+    store without tiles, with status `excluded` and the reason: one bad slide never stops a cohort. One that gives no
+    tile, or next to none, is accepted with the reason (`remark`). Memory is bounded by a row of tiles.
     The store is the same to the byte for the same slide and settings, and is moved into place when complete.
 
     Paper: Methods, Preprocessing (512 px at 20x; tiles with more than 50 % background removed).
 
     Raises InputError for a rule that does not exist or for settings out of range.
     """
-    _check_settings(tile_px, mpp, max_background, background_rule, jpeg_quality)
     settings = {
         "tile_px": tile_px,
         "mpp": mpp,
         "max_background": max_background,
         "background_rule": background_rule,
+        "max_pen": max_pen,
+        "max_dark": max_dark,
+        "min_sharpness": min_sharpness,
         "jpeg_quality": jpeg_quality,
         "jpeg_subsampling": "4:4:4",
         "configured_mpp": configured_mpp,
         "filter": slides.FILTER_NAME,
     }
+    _check_settings(settings)
     attributes = {"slide_id": slide_id, "tile_px": tile_px, "mpp": float(mpp), "code_version": code_version}
     attributes["settings"] = json.dumps(settings, sort_keys=True)
     started = time.perf_counter()
     with files.writing(path_to_store) as partial:
         try:
             with slides.open_slide(path_to_slide) as slide:
-                lattice, kept = _write_accepted(partial, slide, attributes, settings)
+                lattice, kept, dropped = _write_accepted(partial, slide, attributes, settings)
         except SlideRefused as refusal:
             _write_excluded(partial, path_to_slide, attributes, refusal)
             logger.warning("slide %s: excluded: %s", slide_id, refusal.reason)
@@ -220,51 +229,76 @@ def tile_slide(
     seconds = time.perf_counter() - started
     all_tiles = lattice.columns * lattice.rows
     logger.info(
-        "slide %s: %d of %d tiles kept, %.1f s, %.0f tiles/s", slide_id, kept, all_tiles, seconds, all_tiles / seconds
+        "slide %s: %d of %d tiles kept, %d more with tissue dropped by quality, %.1f s, %.0f tiles/s",
+        *(slide_id, kept, all_tiles, dropped, seconds, all_tiles / seconds),
     )
 
 
-def cut_strips(slide: slides.ReadableSlide, lattice: Lattice, settings: dict[str, Any]) -> Iterator[Strip]:
-    """Read a slide row by row and yield the kept tiles of each.
+def cut_strips(slide: slides.ReadableSlide, lattice: Lattice, settings: dict[str, Any]) -> Iterator[list[Tile]]:
+    """Read a slide row by row and yield the tiles with tissue of each row, in the order of the columns.
 
     The whole row is resampled at once, so that a tile's edge is made from both its sides.
     """
+    limits = quality.Limits(**{name: settings[name] for name in LIMITS})
     rule = BACKGROUND_RULES[settings["background_rule"]]
     side = lattice.tile_px
     for row in range(lattice.rows if lattice.columns else 0):
         area = lattice.area_box(0, row, lattice.columns, row + 1)
         image = slides.read_area(slide, area, (lattice.columns * side, side))
-        strip = Strip(row, [], [], [], [])
+        strip = []
         for column in range(lattice.columns):
             tile = image.crop((column * side, 0, (column + 1) * side, side))
-            pixels = np.asarray(tile)
-            tissue = rule.tissue(pixels, mpp=lattice.mpp)
+            tissue = rule.tissue(np.asarray(tile), mpp=lattice.mpp)
             if rule.keeps(tissue, max_background=settings["max_background"]):
-                strip.columns.append(column)
-                strip.tissue.append(tissue)
-                strip.sharpness.append(sharpness(pixels))
-                strip.encoded.append(encode(tile, quality=settings["jpeg_quality"]))
+                measures = quality.measure(tile, mpp=lattice.mpp)
+                reason = limits.reason(measures)
+                shown = tile.resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BOX) if reason else tile
+                encoded = encode(shown, quality=settings["jpeg_quality"])
+                strip.append(Tile(column, row, tissue, measures, reason, encoded))
         yield strip
 
 
-def _check_settings(tile_px: int, mpp: float, max_background: float, background_rule: str, jpeg_quality: int) -> None:
-    if background_rule not in BACKGROUND_RULES:
-        raise InputError(f"background rule {background_rule!r}: expected one of {', '.join(BACKGROUND_RULES)}")
+def remark(lattice: Lattice, *, kept: int, dropped: int) -> str:
+    """What is to be said of a slide that gives no tile, or next to none; empty of any other.
+
+    `kept` and `dropped` are its tiles with tissue, and those of them that quality drops.
+    """
+    squares, with_tissue = lattice.columns * lattice.rows, kept + dropped
+    if squares == 0:
+        return "smaller than one tile"
+    if with_tissue == 0:
+        return f"blank: none of {squares} tiles holds enough tissue"
+    if kept == 0:
+        return f"no tile left: quality drops all of {with_tissue} with tissue"
+    if with_tissue < NEARLY_BLANK * squares:
+        return f"nearly blank: {with_tissue} of {squares} tiles hold enough tissue"
+    return ""
+
+
+def _check_settings(settings: dict[str, Any]) -> None:
+    if settings["background_rule"] not in BACKGROUND_RULES:
+        raise InputError(
+            f"background rule {settings['background_rule']!r}: expected one of {', '.join(BACKGROUND_RULES)}"
+        )
     ranges = {
-        "tile_px": (tile_px, 8, 8192),
-        "mpp": (mpp, *slides.PLAUSIBLE_MPP),
-        "max_background": (max_background, 0, 1),
-        "jpeg_quality": (jpeg_quality, 1, 100),
+        "tile_px": (8, 8192),
+        "mpp": slides.PLAUSIBLE_MPP,
+        "max_background": (0, 1),
+        "max_pen": (0, 1),
+        "max_dark": (0, 1),
+        "min_sharpness": (0, math.inf),
+        "jpeg_quality": (1, 100),
     }
-    for name, (value, low, high) in ranges.items():
-        if not low <= value <= high:
+    for name, (low, high) in ranges.items():
+        value = settings[name]
+        if not (value is None and name in LIMITS) and not low <= value <= high:
             raise InputError(f"{name}: found {value}, expected {low} to {high}")
 
 
 def _write_accepted(
     path: Path, slide: openslide.OpenSlide, attributes: dict[str, Any], settings: dict[str, Any]
-) -> tuple[Lattice, int]:
-    """Write the store of a slide; return its lattice and the number of tiles kept. Raises SlideRefused."""
+) -> tuple[Lattice, int, int]:
+    """Write the store of a slide; return its lattice and the tiles kept and dropped. Raises SlideRefused."""
     facts = slides.inspect_open_slide(slide, target_mpp=settings["mpp"], configured_mpp=settings["configured_mpp"])
     lattice = lattice_of(
         width=facts.width,
@@ -275,11 +309,16 @@ def _write_accepted(
     )
     try:
         with _new_store(path) as store:
+            pictures = _Pictures()
             for strip in cut_strips(slide, lattice, settings):
-                _append(store, strip)
+                _append(store, [tile for tile in strip if not tile.reason])
+                _append_dropped(store, [tile for tile in strip if tile.reason], pictures)
+            pictures.write(store)
             _write_thumbnail(store, slide)
-            _write_attributes(store, attributes, status=ACCEPTED, reason="", facts=facts, lattice=lattice)
-            return lattice, len(store["coords"])
+            kept, dropped = len(store["coords"]), len(store["dropped/coords"])
+            reason = remark(lattice, kept=kept, dropped=dropped)
+            _write_attributes(store, attributes, status=ACCEPTED, reason=reason, facts=facts, lattice=lattice)
+            return lattice, kept, dropped
     except SlideRefused as error:
         raise SlideRefused(error.reason, facts) from error
 
@@ -299,31 +338,69 @@ def _write_excluded(
 
 # The tile store, written
 
+# Type, and shape of an entry, of the datasets that grow with the tiles: those of kept ones, and those of dropped ones.
+_OF_BOTH = {"coords": (np.int32, (2,)), "tissue": (np.float32, ())}
+_OF_BOTH |= {f"quality/{name}": (np.float32, ()) for name in quality.MEASURES}
+_JPEG = (h5py.vlen_dtype(np.uint8), ())
+OF_KEPT = {**_OF_BOTH, "tiles": _JPEG}
+OF_DROPPED = {**_OF_BOTH, "reason": (np.dtype("S8"), ()), "picture": _JPEG}
+
 
 @contextmanager
 def _new_store(path: Path) -> Iterator[h5py.File]:
     # No times and a fixed file format: the same tiles are the same bytes.
     with h5py.File(path, "w", libver=("earliest", "v110"), locking=False) as store:
-        grows = {"chunks": (CHUNK_TILES,), "maxshape": (None,), "track_times": False}
-        store.create_dataset("coords", (0, 2), np.int32, chunks=(CHUNK_TILES, 2), maxshape=(None, 2), track_times=False)
-        store.create_dataset("tiles", (0,), h5py.vlen_dtype(np.uint8), **grows)
-        store.create_dataset("tissue", (0,), np.float32, **grows)
-        store.create_dataset("quality/sharpness", (0,), np.float32, **grows)
+        for group, datasets in ((store, OF_KEPT), (store.create_group("dropped"), OF_DROPPED)):
+            for name, (dtype, width) in datasets.items():
+                grows = {"chunks": (CHUNK_TILES, *width), "maxshape": (None, *width), "track_times": False}
+                group.create_dataset(name, (0, *width), dtype, **grows)
         yield store
 
 
-def _append(store: h5py.File, strip: Strip) -> None:
-    count = len(strip.columns)
-    if count == 0:
+def _append(store: h5py.File, strip: list[Tile]) -> None:
+    _extend(store, strip)
+    for index, tile in enumerate(strip, len(store["tiles"]) - len(strip)):
+        store["tiles"][index] = tile.encoded
+
+
+def _append_dropped(store: h5py.File, strip: list[Tile], pictures: "_Pictures") -> None:
+    _extend(store["dropped"], strip)
+    for index, tile in enumerate(strip, len(store["dropped/coords"]) - len(strip)):
+        store["dropped/reason"][index] = tile.reason
+        pictures.offer(index, tile)
+
+
+def _extend(group: h5py.Group, strip: list[Tile]) -> None:
+    """Lengthen the datasets of a group by a strip, and write what kept and dropped tiles both have."""
+    if not strip:
         return
-    start = len(store["coords"])
-    for name in ("coords", "tiles", "tissue", "quality/sharpness"):
-        store[name].resize(start + count, axis=0)
-    store["coords"][start:] = np.column_stack([strip.columns, np.full(count, strip.row)]).astype(np.int32)
-    for position, encoded in enumerate(strip.encoded):
-        store["tiles"][start + position] = encoded
-    store["tissue"][start:] = np.asarray(strip.tissue, np.float32)
-    store["quality/sharpness"][start:] = np.asarray(strip.sharpness, np.float32)
+    values = {"coords": [(tile.column, tile.row) for tile in strip], "tissue": [tile.tissue for tile in strip]}
+    values |= {f"quality/{name}": [tile.measures[name] for tile in strip] for name in quality.MEASURES}
+    start = len(group["coords"])
+    for name in OF_DROPPED if "reason" in group else OF_KEPT:
+        group[name].resize(start + len(strip), axis=0)
+    for name, of_strip in values.items():
+        group[name][start:] = np.asarray(of_strip, group[name].dtype)
+
+
+class _Pictures:
+    """For each reason the pictures of a few dropped tiles, drawn by a hash of their place: from all over the slide."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[str, list[tuple[str, int, np.ndarray]]] = {}
+
+    def offer(self, index: int, tile: Tile) -> None:
+        """Take a dropped tile's picture into the draw; `index` is its place among the dropped."""
+        drawn = self._drawn.setdefault(tile.reason, [])
+        lot = hashlib.sha256(f"{tile.column},{tile.row}".encode()).hexdigest()
+        drawn.append((lot, index, tile.encoded))
+        drawn.sort(key=lambda entry: entry[:2])
+        del drawn[MOST_PICTURES:]
+
+    def write(self, store: h5py.File) -> None:
+        chosen = {index: encoded for drawn in self._drawn.values() for _, index, encoded in drawn}
+        for index in sorted(chosen):
+            store["dropped/picture"][index] = chosen[index]
 
 
 def _write_thumbnail(store: h5py.File, slide: slides.ReadableSlide) -> None:
@@ -362,13 +439,28 @@ def _write_attributes(
 # The tile store, read
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """The tiles with tissue that quality dropped.
+
+    `coords` (m, 2) int32 are column and row; `reason` (m,) str, one of `quality.REASONS`; `quality` holds (m,) float32
+    by the names of `quality.MEASURES`; `pictures` are small JPEGs by a tile's place among the m, of a few alone.
+    """
+
+    coords: np.ndarray
+    reason: np.ndarray
+    quality: dict[str, np.ndarray]
+    pictures: dict[int, bytes]
+
+
 class TileStore:
     """An open tile store. Safe to open from many processes at once; open one per process, never across a fork.
 
     `attributes` is the dictionary of the store's attributes (plain str, int, float); `coords` (n, 2) int32 are column
-    and row; `tissue` (n,) float32 is the share that is not background; `sharpness` (n,) float32; `thumbnail` is the
-    JPEG of the whole slide, empty where there is none. Each of the four is read when first asked for, while the store
-    is open: training opens stores often, for single tiles.
+    and row; `tissue` (n,) float32 is the share that is not background; `quality` holds (n,) float32 by the names of
+    `quality.MEASURES`; `dropped` are the tiles that quality dropped; `thumbnail` is the JPEG of the whole slide, empty
+    where there is none. Each is read when first asked for, while the store is open: training opens stores often, for
+    single tiles.
     """
 
     def __init__(self, file: h5py.File) -> None:
@@ -385,8 +477,18 @@ class TileStore:
         return self._file["tissue"][:]
 
     @cached_property
-    def sharpness(self) -> np.ndarray:
-        return self._file["quality/sharpness"][:]
+    def quality(self) -> dict[str, np.ndarray]:
+        return {name: self._file[f"quality/{name}"][:] for name in quality.MEASURES}
+
+    @cached_property
+    def dropped(self) -> Dropped:
+        group = self._file["dropped"]
+        return Dropped(
+            coords=group["coords"][:],
+            reason=group["reason"][:].astype(str),
+            quality={name: group[f"quality/{name}"][:] for name in quality.MEASURES},
+            pictures={index: picture.tobytes() for index, picture in enumerate(group["picture"][:]) if len(picture)},
+        )
 
     @cached_property
     def thumbnail(self) -> bytes:
@@ -394,6 +496,11 @@ class TileStore:
 
     def __len__(self) -> int:
         return len(self._tiles)
+
+    @property
+    def n_dropped(self) -> int:
+        """The number of tiles that quality dropped."""
+        return len(self._file["dropped/coords"])
 
     def encoded(self, index: int) -> np.ndarray:
         """Return one tile as it is stored: the bytes of a JPEG (uint8, one axis)."""
@@ -409,22 +516,23 @@ def open_store(path: str | Path) -> Iterator[TileStore]:
     except OSError as error:
         raise InputError(f"{path}: not a readable tile store ({error}); tile the slide again") from error
     with file:
-        missing = {"coords", "tiles", "tissue", "quality", "thumbnail"} - set(file)
+        missing = {"coords", "tiles", "tissue", "quality", "dropped", "thumbnail"} - set(file)
         if missing:
             raise InputError(f"{path}: not a tile store, {', '.join(sorted(missing))} missing; tile the slide again")
         yield TileStore(file)
 
 
 def read_summary(path: str | Path) -> dict[str, Any]:
-    """Return a store's attributes and its number of tiles as `n_tiles`, without reading any tile."""
+    """Return a store's attributes, and its numbers of tiles kept and dropped: `n_tiles`, `n_dropped`. Reads no tile."""
     with open_store(path) as store:
-        return store.attributes | {"n_tiles": len(store)}
+        return store.attributes | {"n_tiles": len(store), "n_dropped": store.n_dropped}
 
 
 def slide_row(path: str | Path) -> dict[str, Any]:
     """Return what a store says for the slide's row in `slides.tsv`.
 
-    Keys: slide_id, mpp (of the finest level; None where unknown), source (of the mpp), status, reason, n_tiles.
+    Keys: slide_id, mpp (of the finest level; None where unknown), source (of the mpp), status, reason, n_tiles and
+    n_dropped.
     """
     summary = read_summary(path)
     slide_mpp = summary["slide_mpp"]
@@ -435,6 +543,7 @@ def slide_row(path: str | Path) -> dict[str, Any]:
         "status": summary["status"],
         "reason": summary["reason"],
         "n_tiles": summary["n_tiles"],
+        "n_dropped": summary["n_dropped"],
     }
 
 
