@@ -243,6 +243,7 @@ def figures_of(cohort):
     named = [
         "cohort_flow.png",
         "slide_verdicts.png",
+        "quality.png",
         "table1.html",
         "fig2_score_distributions.png",
         "s1_correlations.png",

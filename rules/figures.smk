@@ -51,6 +51,30 @@ rule draw_slide_verdicts:
         "../workflow_scripts/draw_slide_verdicts.py"
 
 
+rule draw_quality:
+    input:
+        stores=tile_stores,
+    output:
+        figure=report(
+            "results/{cohort}/figures/quality.png",
+            caption="report/quality.rst",
+            category="1 Cohort",
+            subcategory="{cohort}",
+            labels={"figure": "Tiles dropped by quality"},
+        ),
+    log:
+        "results/{cohort}/logs/draw_quality.log",
+    benchmark:
+        "results/{cohort}/benchmarks/draw_quality.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        limits=study.tiles.model_dump(include={"max_pen", "max_dark", "min_sharpness"}),
+        code=code_of("draw_quality"),
+    script:
+        "../workflow_scripts/draw_quality.py"
+
+
 rule draw_training_curves:
     input:
         lambda wildcards: [

@@ -47,6 +47,8 @@ def test_the_demo_lists_what_it_left_out_and_why():
         "cannot be opened", "no µm/px in the file and none configured",
     ]  # fmt: skip
     assert (slides.loc[slides["status"] == "accepted", "n_tiles"] == 0).sum() == 1, "the blank slide"
+    assert slides["reason"].str.startswith("blank").sum() == 1
+    assert (slides["n_dropped"] > 0).sum() == 1, "the slide with pen ink and a blurred area"
 
 
 @pytest.mark.parametrize(("trait", "floor"), [("MOSA", 0.95), ("miR-mosb-5p", 0.90)])

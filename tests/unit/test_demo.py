@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from workflow_scripts.lib import clinical, expression
+from workflow_scripts.lib import clinical, expression, tiles
 from workflow_scripts.lib.demo import clones, cohort, noise, roster, svs, tables, tissue
 from workflow_scripts.lib.errors import InputError
 
@@ -205,6 +205,27 @@ def test_the_blank_slide_opens_and_has_neither_tissue_nor_truth(made, planned):
         assert blank.slide_id not in set(table(made / "truth" / name)["slide_id"])
 
 
+def test_the_marked_slide_has_ink_over_some_tiles_and_a_blurred_area(made, planned, tmp_path):
+    (marked,) = (slide for slide in planned[1] if slide.condition == "marked")
+    limits = {"max_background": 0.5, "background_rule": "saturation", "max_pen": 0.5, "min_sharpness": 100.0}
+    (slide,) = (path for path in (made / "slides").iterdir() if path.name == marked.name)
+    tiles.tile_slide(slide, tmp_path / "S.h5", slide_id="S", tile_px=TILE_PX // 2, mpp=TILE_MPP, **limits)
+    with tiles.open_store(tmp_path / "S.h5") as store:
+        reasons = Counter(store.dropped.reason.tolist())
+        assert set(reasons) == {"pen", "blur"}
+        assert store.dropped.quality["pen_green"][store.dropped.reason == "pen"].min() > 0.4
+        assert len(store) > store.n_dropped
+
+
+def test_the_marked_slide_takes_the_place_of_a_plain_one_and_changes_no_other(monkeypatch):
+    now = roster.enrol(84, special_cases=True, seed=7)
+    monkeypatch.delitem(roster.SPECIAL, "marked")
+    before = roster.enrol(84, special_cases=True, seed=7)
+    changed = [(one, other) for one, other in zip(before, now, strict=True) if one != other]
+    assert [(one.special, other.special) for one, other in changed] == [("plain", "marked")]
+    assert changed[0][0].shares == changed[0][1].shares
+
+
 def test_every_special_patient_is_there(made, planned):
     names = table(made / "gdc_manifest.txt")["filename"].str.removesuffix(".svs")
     kinds = names.str.slice(13, 23).groupby(names.str.slice(0, 12)).apply(list)
@@ -269,7 +290,7 @@ def test_of_84_slides_at_least_80_are_whole():
     patients = roster.enrol(84, special_cases=True, seed=3)
     slides = roster.list_slides(patients, slide_px=3072, mpp=(0.249, 0.253), seed=3)
     assert len(slides) == 84
-    assert Counter(slide.condition for slide in slides) == {"whole": 81, "blank": 1, "cut": 1, "no_mpp": 1}
+    assert Counter(slide.condition for slide in slides) == {"whole": 80, "blank": 1, "cut": 1, "no_mpp": 1, "marked": 1}
 
 
 def test_the_truth_can_lie_apart_from_what_a_user_would_bring(tmp_path):
@@ -280,8 +301,8 @@ def test_the_truth_can_lie_apart_from_what_a_user_would_bring(tmp_path):
 
 
 def test_too_few_slides_for_the_special_cases_are_refused(tmp_path):
-    with pytest.raises(InputError, match="demo: 13 slides, expected at least 14"):
-        cohort.make_cohort(tmp_path, slides=13, processes=1, **SMALL)
+    with pytest.raises(InputError, match="demo: 14 slides, expected at least 15"):
+        cohort.make_cohort(tmp_path, slides=14, processes=1, **SMALL)
 
 
 def test_a_slide_smaller_than_a_tile_is_refused(tmp_path):

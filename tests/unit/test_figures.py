@@ -13,12 +13,23 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from stores import add_quality
+from stores import add_quality, make_store
 
 from workflow_scripts.lib import survival as survival_room
 from workflow_scripts.lib.cartography import FILTERED_OUT, NEGATIVE, NO_TISSUE, POSITIVE, Cartography, write_map
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.figures import cartography, cohort, evaluation, recovery, style, survival, tables, training
+from workflow_scripts.lib.figures import (
+    cartography,
+    cohort,
+    evaluation,
+    quality,
+    recovery,
+    style,
+    survival,
+    tables,
+    training,
+)
+from workflow_scripts.lib.quality import PENS, REASONS, Limits
 
 SETS = ("test", "ood_near", "ood_all")
 LONG = "hsa-miR-with-a-name-that-is-much-too-long-5p"
@@ -231,6 +242,81 @@ def test_training_without_a_slide_auc_says_why():
 
 def test_a_trait_without_training_says_so():
     assert "No round of MKI67" in words(training.training_curves(curve(1).iloc[:0], trait="MKI67"))
+
+
+# Quality
+
+
+def quality_of(folder: Path, dropped: list[int], *, kept: int = 3) -> quality.CohortQuality:
+    """A cohort whose slides lost so many tiles to green ink."""
+    stores = [
+        make_store(
+            folder / f"S{number}.h5",
+            np.zeros((kept, 16, 16, 3), np.uint8),
+            slide_id=f"TCGA-DM-{1000 + number}-01Z-00-DX1.{LONG}",
+            dropped=[(column, 1) for column in range(count)],
+        )
+        for number, count in enumerate(dropped)
+    ]
+    return quality.read_quality(stores)
+
+
+def test_the_contact_sheet_shows_dropped_tiles_with_slide_reason_and_measure(tmp_path):
+    figure = quality.contact_sheet(quality_of(tmp_path, [2, 0, 1]), Limits(max_pen=0.5))
+    said = words(figure)
+    assert "3 of 12 tiles with tissue dropped by quality (25 %), on 2 of 3 slides" in said
+    assert "Pen ink: 3 tiles dropped, 3 shown" in said
+    assert said.count("90 % ink, green") == 3
+    assert "2 of 5" in said
+    assert said.count("limit (dashed): 0.5") == 1
+    assert said.count("no limit") == 2
+    assert not outside(figure)
+    pictures = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    assert len(pictures) == 3
+    assert np.abs(pictures[0].astype(int) - (20, 90, 90)).max() < 6
+
+
+def test_the_histograms_hold_every_tile_kept_and_dropped(tmp_path):
+    found = quality_of(tmp_path, [2, 0, 1])
+    assert {tuple(counts.sum(axis=1).tolist()) for counts in found.histograms.values()} == {(9, 3)}
+    assert found.histograms["pen"][0, 0] == 9
+    assert found.histograms["pen"][1, 22] == 3
+
+
+def test_a_cohort_that_lost_nothing_says_so_and_gives_the_limits(tmp_path):
+    said = words(quality.contact_sheet(quality_of(tmp_path, [0, 0]), Limits(max_pen=0.5, min_sharpness=100)))
+    assert "No tile was dropped. Limits: pen ink at most 50 %, sharpness at least 100." in said.replace("\n", " ")
+    assert "0 of 6 tiles" in said
+    assert "no slide lost a tile" in said
+    assert quality.limits_text(Limits()) == "There is no limit."
+
+
+def test_a_cohort_without_tissue_says_so(tmp_path):
+    assert "No slide has a tile with tissue" in words(
+        quality.contact_sheet(quality_of(tmp_path, [0], kept=0), Limits())
+    )
+
+
+def test_examples_are_few_and_from_as_many_slides_as_there_are(tmp_path):
+    found = quality_of(tmp_path, [20] * 5)
+    assert len(found.examples) == quality.EXAMPLES
+    shares = pd.Series([example.slide_id for example in found.examples]).value_counts()
+    assert (len(shares), shares.max()) == (5, 4)
+
+
+def test_each_reason_has_a_row_of_examples_and_all_names_fit(tmp_path):
+    picture = np.zeros((64, 64, 3), np.uint8)
+    measures = dict.fromkeys(PENS, 0.2) | {"sharpness": 12.34, "dark": 0.71}
+    names = [f"TCGA-DM-{number}-01Z-00-DX1.{LONG}" for number in range(1000, 1016)]
+    slides = pd.DataFrame({"slide_id": names, "kept": 100_000} | {reason: range(16) for reason in REASONS})
+    plain = quality_of(tmp_path, [1])
+    examples = [quality.Example(name, reason, measures, picture) for reason in REASONS for name in names]
+    figure = quality.contact_sheet(quality.CohortQuality(slides, plain.histograms, examples), Limits(0.5, 0.5, 100))
+    said = words(figure)
+    rows = ("Pen ink: 120", "Dark (folds): 120", "Not sharp: 120")
+    for text in (*rows, "80 % ink, green", "71 % dark", "sharpness 12.3"):
+        assert text in said
+    assert not outside(figure)
 
 
 # Evaluation

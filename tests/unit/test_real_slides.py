@@ -8,13 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
-from workflow_scripts.lib import slides, tiles
+from workflow_scripts.lib import quality, slides, tiles
 
 NOT_A_SLIDE = "cannot be opened: not a slide, cut short, or of an unsupported format"
 
-# file: (columns, rows, tiles kept) where accepted, or the beginning of the reason; at 512 px and 0.5 µm/px.
+# file: (columns, rows, tiles kept) where accepted, and the remark if there is one; or the beginning of the reason; at
+# 512 px and 0.5 µm/px.
 VERDICTS = {
     # Skin, 0.499 µm/px. 2220 / 513.03 = 4.3, 2967 / 513.03 = 5.8. The six tiles are the ones inside the tissue; the
     # best of those left out is 41 % tissue.
@@ -33,11 +34,11 @@ VERDICTS = {
     "slides/large_image_yb10kx5k.zstd.tiff": "352.9 µm/px (slide) is not plausible",
     # Glass with a few clumps of cells, the largest as wide as a tile and full of holes: at most 39 % of any tile. Valid
     # and empty: Otsu's threshold would have cut it in halves.
-    "slides/luna_1065626.svs": (23, 20, 0),
+    "slides/luna_1065626.svs": (23, 20, 0, "blank: none of 460 tiles holds enough tissue"),
     # Coloured boxes; 72 dpi again.
     "slides/openslide-python_boxes.tiff": "352.8 µm/px (slide) is not plausible",
     # 16 × 16 px: a slide like any other, smaller than one tile.
-    "slides/openslide-python_small.svs": (0, 0, 0),
+    "slides/openslide-python_small.svs": (0, 0, 0, "smaller than one tile"),
     # A kilobyte of text with a slide's name.
     "broken/broken_histolab.svs": NOT_A_SLIDE,
     # Opens, has 0.499 µm/px, and fails at its first read.
@@ -72,6 +73,7 @@ def tile(path_to_slide: Path, path_to_store: Path, *, tile_px=512, mpp=0.5, rule
         mpp=mpp,
         max_background=0.5,
         background_rule=rule,
+        max_pen=0.5,
         configured_mpp=configured_mpp,
     )
     return tiles.read_summary(path_to_store)
@@ -90,8 +92,11 @@ def test_the_verdict_on(name, shared_data, tmp_path):
         assert (summary["status"], summary["n_tiles"]) == ("excluded", 0)
         assert summary["reason"].startswith(verdict)
     else:
-        assert (summary["status"], summary["reason"]) == ("accepted", "")
-        assert (summary["columns"], summary["rows"], summary["n_tiles"]) == verdict
+        assert summary["status"] == "accepted"
+        said = (summary["reason"],) if summary["reason"] else ()
+        assert (summary["columns"], summary["rows"], summary["n_tiles"], *said) == verdict
+        # None of these is marked.
+        assert summary["n_dropped"] == 0
 
 
 @pytest.mark.parametrize("case", OTHER_TARGETS, ids=lambda case: f"{Path(case[0]).stem}-{case[1]}-{case[2]}")
@@ -111,6 +116,59 @@ def test_the_colon_cohorts_tiles_are_found_and_nothing_else(rule, shared_data, t
             found = {tuple(place) for place in store.coords.tolist()}
         expected = truth[truth["slide_id"] == path.stem]
         assert found == set(zip(expected["col"], expected["row"], strict=True))
+
+
+# Places on the pictures of marked slides that are ink and nothing else, and that have none (left, top, right, bottom).
+MARKED = {
+    ("tcga-green-pen.png", 2.0): (
+        [(350, 0, 440, 60), (240, 230, 300, 300), (340, 100, 400, 160)],
+        [(0, 0, 240, 200), (460, 0, 754, 300), (400, 330, 754, 631)],
+    ),
+    ("tcga-red-pen.png", 2.0): (
+        [(80, 120, 150, 180), (30, 250, 130, 320), (40, 320, 90, 330)],
+        [(240, 120, 471, 448), (0, 0, 40, 20)],
+    ),
+    # A whole slide at about 30 µm/px: a pixel is a square.
+    ("diagnostic-slide-thumb-rgb.png", 8.0): ([(225, 345, 255, 352), (85, 490, 120, 500)], [(130, 110, 180, 160)]),
+    ("tcga-lung-rgb.png", 0.5): ([], [(0, 0, 512, 512)]),
+}
+
+
+@pytest.mark.parametrize("case", MARKED, ids=lambda case: case[0])
+def test_pen_ink_is_found_on_pictures_of_marked_slides_and_nowhere_else(case, shared_data):
+    """The µm/px of the pictures are not known; these are about what the nuclei's sizes say."""
+    name, mpp = case
+    ink, clean = MARKED[case]
+    with Image.open(shared_data / "quality" / name) as picture:
+        image = picture.convert("RGB")
+    for boxes, low, high in ((ink, 0.5, 1.0), (clean, 0.0, 0.02)):
+        for box in boxes:
+            assert low <= quality.pen_share(quality.measure(image.crop(box), mpp=mpp)) <= high, box
+
+
+def test_no_tile_of_the_colon_cohort_is_taken_for_a_marked_or_a_blurred_one(shared_data, tmp_path):
+    """A fifth of the mosaics. The nearest to ink is a clump so thick that no light passes."""
+    found = []
+    for path in sorted((shared_data / "colon" / "slides").iterdir())[::5]:
+        assert tile(path, tmp_path / "S.h5", tile_px=224)["n_dropped"] == 0
+        with tiles.open_store(tmp_path / "S.h5") as store:
+            found.append(pd.DataFrame(store.quality))
+    measures = pd.concat(found, ignore_index=True)
+    assert len(measures) > 500
+    assert (measures[list(quality.PENS)].sum(axis=1) > 0.25).mean() < 0.005
+    assert (measures["sharpness"] < 100).sum() == 0
+    assert (measures["dark"] > 0.5).mean() < 0.01
+
+
+def test_a_real_tile_out_of_focus_is_less_sharp_than_any_in_focus(shared_data, tmp_path):
+    """Blurred by a Gaussian of 2 µm, every tile is below what the configuration's comment suggests as a limit."""
+    name = "TCGA-C8-A1HN-01Z-00-DX1.region40x.svs"
+    tile(shared_data / "slides" / name, tmp_path / "S.h5")
+    with tiles.open_store(tmp_path / "S.h5") as store:
+        assert store.quality["sharpness"].min() > 1000
+        for index in range(0, len(store), 10):
+            image = Image.fromarray(tiles.decode(store.encoded(index)))
+            assert quality.sharpness(image.filter(ImageFilter.GaussianBlur(4)), mpp=0.5) < 100
 
 
 def test_a_tile_is_what_openslide_shows_there(shared_data):

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import openslide
@@ -11,7 +12,7 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from workflow_scripts.lib import slides
+from workflow_scripts.lib import slides, tiles
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.slides import SlideRefused
 
@@ -385,3 +386,28 @@ def spoil_tile(path, tile):
     content = bytearray(path.read_bytes())
     content[start : start + length] = bytes(length)
     path.write_bytes(content)
+
+
+# Label and macro images
+
+
+def test_no_code_reads_the_label_or_macro_image():
+    """`associated_images` holds them, and OpenSlide's own thumbnail is one of them in some formats."""
+    code = Path(slides.__file__).parents[1]
+    for path in code.rglob("*.py"):
+        for name in ("associated_images", "get_thumbnail", "ImageSlide"):
+            assert name not in path.read_text(), f"{path} mentions {name}"
+
+
+def test_a_slide_with_label_and_macro_images_is_inspected_and_tiled_without_them(shared_data, tmp_path, monkeypatch):
+    path = shared_data / "slides" / "CMU-1-Small-Region.svs"
+    with openslide.OpenSlide(path) as slide:
+        assert {"label", "macro"} <= set(slide.associated_images)
+
+    def refused(self):
+        raise AssertionError("the label and macro images were read")
+
+    monkeypatch.setattr(openslide.OpenSlide, "associated_images", property(refused))
+    limits = {"tile_px": 512, "mpp": 0.5, "max_background": 0.5, "background_rule": "saturation", "max_pen": 0.5}
+    tiles.tile_slide(path, tmp_path / "S.h5", slide_id="S", **limits)
+    assert tiles.read_summary(tmp_path / "S.h5")["n_tiles"] == 6

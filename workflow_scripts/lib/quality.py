@@ -22,6 +22,9 @@ PENS = tuple(f"pen_{ink}" for ink in INKS)
 # What is measured of each tile, by the names that a tile store has for it.
 MEASURES = ("sharpness", *PENS, "dark")
 
+# Absorbance of each value of a channel; 0 counts as 1.
+ABSORBANCE = -np.log10(np.maximum(np.arange(256), 1) / 255).astype(np.float32)
+
 PEN, DARK, BLUR = REASONS = ("pen", "dark", "blur")
 
 
@@ -71,11 +74,13 @@ def sharpness(image: Image.Image, *, mpp: float) -> float:
     Source: Pech-Pacheco et al. 2000, "Diatom autofocusing in brightfield microscopy". It grows with contrast and with
     the number of nuclei, so a limit holds for a stain and a scanner: fat and mucus are smooth when in focus.
     """
-    grey = np.asarray(_reduced(image, mpp, SHARPNESS_MPP).convert("L")).astype(np.int16)
+    grey = np.asarray(_reduced(image.convert("L"), mpp, SHARPNESS_MPP)).astype(np.int16)
     if min(grey.shape) < 3:
         return 0.0
-    neighbours = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
-    return float(np.var(neighbours - 4 * grey[1:-1, 1:-1], dtype=np.float64))
+    laplacian = -4 * grey[1:-1, 1:-1]
+    for neighbour in (grey[:-2, 1:-1], grey[2:, 1:-1], grey[1:-1, :-2], grey[1:-1, 2:]):
+        laplacian += neighbour
+    return float(np.var(laplacian, dtype=np.float64))
 
 
 def ink_shares(cells: np.ndarray) -> dict[str, float]:
@@ -95,13 +100,13 @@ def ink_shares(cells: np.ndarray) -> dict[str, float]:
     Source of the idea: the red, green and blue pen filters of IBM CODAIT's deep-histopath, which bound R, G and B
     themselves; bounds on absorbances hold for ink over tissue too, and for a weak stroke as for a strong one.
     """
-    red, green, blue = np.moveaxis(-np.log10(np.maximum(cells, 1) / np.float32(255)), 2, 0)
-    is_black = cells.max(axis=2) < 64
+    red, green, blue = ABSORBANCE[np.moveaxis(cells, 2, 0)]
+    is_black = np.minimum(np.minimum(red, green), blue) > ABSORBANCE[64]
     is_cold = (red - green > 0.1) & (red - blue > 0.1) & ~is_black
     is_blue = is_cold & (green - blue >= 0.4 * (red - blue))
     is_red = (green - red > 0.6) & (blue > 0.8 * green) & ~is_black
     found = (is_cold & ~is_blue, is_blue, is_red, is_black)
-    return {pen: float(mask.mean()) for pen, mask in zip(PENS, found, strict=True)}
+    return {pen: _share(mask) for pen, mask in zip(PENS, found, strict=True)}
 
 
 def dark_share(cells: np.ndarray) -> float:
@@ -114,9 +119,14 @@ def dark_share(cells: np.ndarray) -> float:
     Source: Bautista and Yagi 2010, "Improving the visualization and detection of tissue folds in whole slide images
     through color enhancement", where the difference is of saturation and luminance.
     """
-    value = np.maximum(cells.max(axis=2), 1).astype(np.float32)
-    saturation = 1 - cells.min(axis=2) / value
-    return float((saturation - value / 255 > 0.2).mean())
+    red, green, blue = np.moveaxis(cells, 2, 0).astype(np.float32)
+    value = np.maximum(np.maximum(np.maximum(red, green), blue), 1)
+    saturation = 1 - np.minimum(np.minimum(red, green), blue) / value
+    return _share(saturation - value / 255 > 0.2)
+
+
+def _share(mask: np.ndarray) -> float:
+    return np.count_nonzero(mask) / mask.size
 
 
 def _reduced(image: Image.Image, mpp: float, target_mpp: float) -> Image.Image:

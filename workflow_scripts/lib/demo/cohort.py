@@ -14,6 +14,7 @@ import pandas as pd
 
 from workflow_scripts.lib.demo import roster, tables, tissue
 from workflow_scripts.lib.demo.clones import Clones, lay_out, tile_kinds
+from workflow_scripts.lib.demo.marks import mark
 from workflow_scripts.lib.demo.roster import Patient, Slide
 from workflow_scripts.lib.demo.svs import write_svs
 from workflow_scripts.lib.errors import InputError
@@ -63,11 +64,12 @@ def make_cohort(
     HTI 0 and HTI 1. censored: share of patients alive at their last visit. truth_folder: where the two tables of truth
     go instead of truth/.
     special_cases: patients with two slides (3), without expression, without a DX1 slide, with a metastasis (06Z) only,
-    with two aliquots, with two clinical rows; a nearly blank slide, a slide cut in half, and one without mpp.
+    with two aliquots, with two clinical rows; a nearly blank slide, a slide cut in half, one without mpp, and one with
+    pen ink and a blurred area.
 
     A slide's share of a trait is the share of its tissue tiles that are positive. A patient's expression follows the
     mean share of their slides, their survival the HTI of their first. The blank slide has no tile and is not in truth/;
-    the cut slide and the one without mpp are there as they were made.
+    the cut slide, the one without mpp and the marked one are there as they were made.
 
     With processes > 1 workers are spawned: a script that calls this needs `if __name__ == "__main__":`.
     Raises InputError when the special cases need more slides, or a slide is too small for a single tile.
@@ -121,6 +123,8 @@ def _make_slide(slide: Slide, *, folder: Path, tile_um: float, seed: int) -> Mad
     else:
         anatomy, clones = plant(slide, shape, rng)
         pixels = tissue.paint(anatomy, clones, stain, library_seed=seed, rng=rng)
+        if slide.condition == "marked":
+            pixels = mark(pixels, mpp=slide.mpp)
         tiles = tile_kinds(
             clones,
             anatomy.tissue(clones),

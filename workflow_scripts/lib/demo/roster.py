@@ -23,8 +23,11 @@ SPECIAL = Counter(
         "no_mpp": 1,
         "two_aliquots": 1,
         "two_clinical_rows": 1,
+        "marked": 1,
     }
 )
+# Those of a slide, not of a patient.
+SPOILT = ("blank", "cut", "no_mpp", "marked")
 FEWEST = SPECIAL.total() + SPECIAL["two_slides"]
 
 
@@ -96,7 +99,7 @@ def list_slides(patients: list[Patient], *, slide_px: int, mpp: tuple[float, flo
                     number=len(slides),
                     slide_id=f"{patient.patient_id}-{sample_type}Z-00-DX{index}.{name}",
                     patient_id=patient.patient_id,
-                    condition=patient.special if patient.special in ("blank", "cut", "no_mpp") else "whole",
+                    condition=patient.special if patient.special in SPOILT else "whole",
                     sample_type=sample_type,
                     diagnostic_index=index,
                     shares=tuple(float(s) for s in np.clip(np.array(patient.shares) + moved, 0.01, 0.99)),
