@@ -190,11 +190,12 @@ def tile_slide(
 ) -> None:
     """Cut a slide into tiles of `tile_px` px at `mpp` µm/px and write its tile store.
 
-    A tile is kept unless `background_rule` finds more than `max_background` of it to be background, or it passes one
-    of the limits of `quality.Limits`; a tile of the latter sort is listed with its reason, and of some there is a small
-    picture. A slide that cannot be used (see `slides.inspect_slide`), or fails to be read anywhere while tiling, gets a
-    store without tiles, with status `excluded` and the reason: one bad slide never stops a cohort. One that gives no
-    tile, or next to none, is accepted with the reason (`remark`). Memory is bounded by a row of tiles.
+    A tile is kept unless `background_rule` finds more than `max_background` of it to be background, or it has more ink
+    or dark area, or less sharpness, than the limits allow (`quality.Limits`). What these drop is listed with its
+    reason, a few of each reason with a small picture. A slide that cannot be used (see `slides.inspect_slide`), or
+    fails to be read anywhere while tiling, gets a store without tiles, with status `excluded` and the reason: one bad
+    slide never stops a cohort. One that gives no tile, or next to none, is accepted and says why (`remark`). Memory is
+    bounded by a row of tiles.
     The store is the same to the byte for the same slide and settings, and is moved into place when complete.
 
     Paper: Methods, Preprocessing (512 px at 20x; tiles with more than 50 % background removed).
