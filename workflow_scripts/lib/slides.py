@@ -8,9 +8,11 @@ The label and macro images of a slide can name a patient and are never read.
 """
 
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -18,7 +20,7 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from workflow_scripts.lib import files
+from workflow_scripts.lib import files, integrity
 from workflow_scripts.lib.errors import InputError
 
 # How a stand-in begins.
@@ -33,6 +35,9 @@ ANISOTROPY_TOLERANCE = 0.05
 # How far the readings of a level's size may put one of its pixels apart, in pixels of the output: no tile may shift by
 # half of one, all told.
 POSITION_TOLERANCE = 0.4
+# How far from level 0's shape another level may be, in its px and as a share of its side: levels are rounded to whole
+# pixels, and those of slides that are pieced together do not cover quite the same.
+SHAPE_TOLERANCE_PX, SHAPE_TOLERANCE = 2, 0.01
 # How far between two pixels of a level OpenSlide may start to read, in pixels of that level. A level of four or coarser
 # always keeps it.
 PHASE_TOLERANCE = 0.15
@@ -99,15 +104,20 @@ class ReadableSlide(Protocol):
 def open_slide(path: str | Path | None) -> Iterator[openslide.OpenSlide]:
     """Open a whole-slide image for reading.
 
-    Raises SlideRefused when the file is absent, is a stand-in, or OpenSlide cannot open it. Ordinary images (PNG, plain
-    TIFF) are not slides.
+    Raises SlideRefused when the file is absent, is a stand-in, OpenSlide cannot open it, or its TIFF directory cannot be
+    true (which OpenSlide might not survive). Ordinary images (PNG, plain TIFF) are not slides.
     """
     if path is None or not Path(path).is_file():
         raise SlideRefused("file not found")
     if reason := _reason_of_stand_in(path):
         raise SlideRefused(reason)
     try:
+        integrity.tiled_images(path)
         slide = openslide.OpenSlide(path)
+    except integrity.DamagedFile as error:
+        raise SlideRefused(f"cannot be opened: {error}") from error
+    except OSError as error:
+        raise SlideRefused(f"cannot be opened: {error.strerror}") from error
     except openslide.OpenSlideUnsupportedFormatError as error:
         raise SlideRefused("cannot be opened: not a slide, cut short, or of an unsupported format") from error
     except openslide.OpenSlideError as error:
@@ -123,8 +133,9 @@ def inspect_slide(path: str | Path | None, *, target_mpp: float, configured_mpp:
     `configured_mpp` is the µm/px of a slide whose file has none; it is not used for one whose file has one. A slide
     is never given a guess (no µm/px from the objective's power).
 
-    Raises SlideRefused with the reason: file not found; cannot be opened; no or implausible µm/px; finest level
-    coarser than the target by more than 2 %; a region that cannot be read.
+    Raises SlideRefused with the reason: file not found; cannot be opened; a finest level of another shape than all
+    others; no or implausible µm/px; finest level coarser than the target by more than 2 %; a region that cannot be
+    read.
     """
     with open_slide(path) as slide:
         return inspect_open_slide(slide, target_mpp=target_mpp, configured_mpp=configured_mpp)
@@ -135,6 +146,7 @@ def inspect_open_slide(
 ) -> SlideFacts:
     """Do the same as `inspect_slide` for a slide that is open already."""
     facts = _facts_without_mpp(slide)
+    _check_shape(facts)
     mpp, source = _mpp_of(slide.properties, configured_mpp, facts)
     facts = replace(facts, mpp=mpp, mpp_source=source)
     if mpp > target_mpp * (1 + MPP_TOLERANCE):
@@ -144,6 +156,29 @@ def inspect_open_slide(
     except SlideRefused as error:
         raise SlideRefused(error.reason, facts) from error
     return facts
+
+
+def check_level(path: str | Path, slide: openslide.OpenSlide, level: int) -> None:
+    """Check every tile of the file that pixels of `level` are read from; `path` is the file that is open as `slide`.
+
+    This finds what reading them does not (see `integrity`), in TIFF files whose images are the levels themselves; for
+    others it does nothing.
+
+    Raises SlideRefused, with the place in level-0 px, at the first tile that is missing or broken; or when the disk
+    gives no bytes.
+    """
+    images = {(image.width, image.height): image for image in reversed(integrity.tiled_images(path))}
+    # Aperio's coarser levels are filled from level 0 where they miss a tile.
+    origin = 0 if slide.properties.get(openslide.PROPERTY_NAME_VENDOR) == "aperio" else level
+    for number, find in ((origin, integrity.find_missing_tile), (level, partial(integrity.find_broken_tile, path))):
+        image = images.get(slide.level_dimensions[number])
+        try:
+            broken = find(image) if image else None
+        except OSError as error:
+            raise SlideRefused(f"cannot be read (level {number}): {error.strerror}") from error
+        if broken:
+            x, y = (math.floor(value * level_scale(slide, number)) for value in (broken.x, broken.y))
+            raise SlideRefused(f"cannot be read (level {number}, tile at ({x}, {y})): {broken.problem}")
 
 
 def read_area(slide: ReadableSlide, box: tuple[float, float, float, float], size: tuple[int, int]) -> Image.Image:
@@ -300,6 +335,20 @@ def _read_from_every_level(slide: ReadableSlide, *, side: int = 64) -> None:
             _read_region(slide, (math.floor(x * declared), math.floor(y * declared)), level, size)
 
 
+def _check_shape(facts: SlideFacts) -> None:
+    """Refuse a slide that has levels of which none is level 0 made smaller: its tiles would not lie where they do."""
+    width, height = facts.level_dimensions[0]
+    others = facts.level_dimensions[1:]
+    for reduced_width, reduced_height in others:
+        tolerance = SHAPE_TOLERANCE_PX + SHAPE_TOLERANCE * reduced_height
+        # The level's height, had it level 0's shape; as uncertain as its width, and more where that is the shorter.
+        if abs(height * reduced_width / width - reduced_height) <= tolerance * max(1, height / width):
+            return
+    if others:
+        sizes = ", ".join(f"{width} × {height}" for width, height in others)
+        raise SlideRefused(f"level 0 has {width} × {height} px, and no other level has its shape ({sizes} px)", facts)
+
+
 def _facts_without_mpp(slide: openslide.OpenSlide) -> SlideFacts:
     width, height = slide.level_dimensions[0]
     return SlideFacts(width, height, tuple(slide.level_dimensions), tuple(slide.level_downsamples), None, "")
@@ -323,6 +372,6 @@ def _mpp_of(properties: dict[str, str], configured_mpp: float | None, facts: Sli
 
 
 def _message(error: Exception) -> str:
-    """Return an OpenSlide message in one short line, without the path of the file."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    """Return an OpenSlide message in one short line, a file named without its folders."""
+    text = " ".join(re.sub(r"/(?:[^/:]+/)+", "", str(error)).split()) or type(error).__name__
     return text if len(text) <= 160 else text[:157] + "..."

@@ -192,10 +192,10 @@ def tile_slide(
 
     A tile is kept unless `background_rule` finds more than `max_background` of it to be background, or it has more ink
     or dark area, or less sharpness, than the limits allow (`quality.Limits`). What these drop is listed with its
-    reason, a few of each reason with a small picture. A slide that cannot be used (see `slides.inspect_slide`), or
-    fails to be read anywhere while tiling, gets a store without tiles, with status `excluded` and the reason: one bad
-    slide never stops a cohort. One that gives no tile, or next to none, is accepted and says why (`remark`). Memory is
-    bounded by a row of tiles.
+    reason, a few of each reason with a small picture. A slide that cannot be used (see `slides.inspect_slide`), whose
+    file is damaged where it is read (`slides.check_level`), or that fails to be read anywhere while tiling, gets a
+    store without tiles, with status `excluded` and the reason: one bad slide never stops a cohort. One that gives no
+    tile, or next to none, is accepted and says why (`remark`). Memory is bounded by a row of tiles.
     The store is the same to the byte for the same slide and settings, and is moved into place when complete.
 
     Paper: Methods, Preprocessing (512 px at 20x; tiles with more than 50 % background removed).
@@ -222,7 +222,7 @@ def tile_slide(
     with files.writing(path_to_store) as partial:
         try:
             with slides.open_slide(path_to_slide) as slide:
-                lattice, kept, dropped = _write_accepted(partial, slide, attributes, settings)
+                lattice, kept, dropped = _write_accepted(partial, path_to_slide, slide, attributes, settings)
         except SlideRefused as refusal:
             _write_excluded(partial, path_to_slide, attributes, refusal)
             logger.warning("slide %s: excluded: %s", slide_id, refusal.reason)
@@ -297,7 +297,11 @@ def _check_settings(settings: dict[str, Any]) -> None:
 
 
 def _write_accepted(
-    path: Path, slide: openslide.OpenSlide, attributes: dict[str, Any], settings: dict[str, Any]
+    path: Path,
+    path_to_slide: str | Path,
+    slide: openslide.OpenSlide,
+    attributes: dict[str, Any],
+    settings: dict[str, Any],
 ) -> tuple[Lattice, int, int]:
     """Write the store of a slide; return its lattice and the tiles kept and dropped. Raises SlideRefused."""
     facts = slides.inspect_open_slide(slide, target_mpp=settings["mpp"], configured_mpp=settings["configured_mpp"])
@@ -309,6 +313,7 @@ def _write_accepted(
         mpp=settings["mpp"],
     )
     try:
+        slides.check_level(path_to_slide, slide, slides.best_level(slide, lattice.tile_level0_px / lattice.tile_px))
         with _new_store(path) as store:
             pictures = _Pictures()
             for strip in cut_strips(slide, lattice, settings):
