@@ -82,9 +82,7 @@ def test_there_are_a_hundred_cases_and_more():
 
 @pytest.mark.parametrize("seed", range(SEEDS))
 @pytest.mark.parametrize("kind", NOT_SILENT)
-def test_a_damaged_slide_is_excluded_with_a_reason_or_read_as_it_was(
-    kind, seed, healthy, healthy_tiles, tmp_path, recwarn
-):
+def test_a_damaged_slide_is_excluded_with_a_reason_or_read_as_it_was(kind, seed, healthy, healthy_tiles, tmp_path):
     attributes, found = tiles_of(damaged(healthy, kind, seed), tmp_path)
     if attributes["status"] == "excluded":
         assert found == {}
