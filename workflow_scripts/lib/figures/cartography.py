@@ -11,9 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, PathPatch, Rectangle
+from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
-from matplotlib.transforms import Affine2D, ScaledTranslation
+from matplotlib.transforms import Affine2D
 
 from workflow_scripts.lib import tiles
 from workflow_scripts.lib.cartography import FILTERED_OUT, NEGATIVE, NO_TISSUE, POSITIVE, Cartography, read_map
@@ -102,9 +102,9 @@ def heterogeneity_map(slide: SlideMap) -> Figure:
     height = 20 + min(pictures * _aspect(slide.cartography), 150) + 4 * _lines(handles, columns)
     figure = style.new(style.DOUBLE_COLUMN_MM, height)
     left, right = figure.subplots(2, 1) if wide else figure.subplots(1, 2)
-    _draw_thumbnail(left, slide)
+    style.slide_picture(left, slide.thumbnail, *_slide_mm(slide.cartography))
     _draw_combinations(right, slide, colours)
-    _scale_bar(right, slide.cartography)
+    style.scale_bar(right, *_slide_mm(slide.cartography))
     figure.suptitle(f"{_hti_text(slide.hti, full=True)}\n{style.short(slide.cartography.slide_id, 60)}")
     figure.legend(handles=handles, loc="outside lower center", ncols=columns)
     return figure
@@ -172,7 +172,7 @@ def trait_maps(cartography: Cartography) -> Figure:
         _draw_states(right, cartography, index)
         left.set_title(style.wrapped(trait, 20), loc="left")
         right.set_title(_share_text(cartography.states[index]), fontweight="normal", fontsize=6.5)
-    _scale_bar(panels[0, 0], cartography)
+    style.scale_bar(panels[0, 0], *_slide_mm(cartography))
     figure.colorbar(
         ScalarMappable(Normalize(0, 1), style.PROBABILITIES),
         ax=panels,
@@ -195,23 +195,13 @@ def _draw_examples(band: Any, row: Sequence[SlideMap], colours: Mapping[str, str
     for panel in panels:
         panel.set_axis_off()
     for slide, left, right in zip(row, panels[::2], panels[1::2], strict=False):
-        _draw_thumbnail(left, slide)
+        style.slide_picture(left, slide.thumbnail, *_slide_mm(slide.cartography))
         _draw_combinations(right, slide, colours)
-        _scale_bar(right, slide.cartography)
+        style.scale_bar(right, *_slide_mm(slide.cartography))
         right.set_title(_hti_text(slide.hti, full=False), fontsize=7.5)
         left.set_title(
             style.short(slide.cartography.slide_id, 16), fontsize=5.5, fontweight="normal", color=style.FAINT
         )
-
-
-def _draw_thumbnail(axes: Axes, slide: SlideMap) -> None:
-    width, height = _slide_mm(slide.cartography)
-    _frame(axes, slide.cartography)
-    if slide.thumbnail is None:
-        axes.text(width / 2, height / 2, "no picture of this slide", ha="center", va="center", color=style.FAINT)
-    else:
-        axes.imshow(slide.thumbnail, extent=(0, width, height, 0), interpolation="antialiased")
-    _limits(axes, slide.cartography)
 
 
 def _draw_combinations(axes: Axes, slide: SlideMap, colours: Mapping[str, str]) -> None:
@@ -253,7 +243,6 @@ def _background(states: np.ndarray) -> np.ndarray:
 def _draw_lattice(axes: Axes, cartography: Cartography, image: np.ndarray, filtered: np.ndarray) -> None:
     rows, columns = image.shape[:2]
     side = _tile_mm(cartography)
-    _frame(axes, cartography)
     if rows and columns:
         axes.imshow(image, extent=(0, columns * side, rows * side, 0), interpolation="nearest")
     places = np.argwhere(filtered) * side
@@ -261,42 +250,11 @@ def _draw_lattice(axes: Axes, cartography: Cartography, image: np.ndarray, filte
         squares = [Path.unit_rectangle().transformed(_square(x, y, side)) for y, x in places]
         outline = Path.make_compound_path(*squares)
         axes.add_patch(PathPatch(outline, facecolor="none", edgecolor=style.FILTERED_HATCH, linewidth=0, hatch="/////"))
-    _limits(axes, cartography)
+    style.slide_frame(axes, *_slide_mm(cartography))
 
 
 def _square(x: float, y: float, side: float) -> Any:
     return Affine2D().scale(side).translate(x, y)
-
-
-def _frame(axes: Axes, cartography: Cartography) -> None:
-    width, height = _slide_mm(cartography)
-    frame = {"fill": False, "edgecolor": style.RULE, "linewidth": 0.5, "clip_on": False}
-    axes.add_patch(Rectangle((0, 0), width, height, zorder=5, **frame))
-
-
-def _limits(axes: Axes, cartography: Cartography) -> None:
-    width, height = _slide_mm(cartography)
-    axes.set_axis_off()
-    axes.set_aspect("equal")
-    axes.set_xlim(0, width)
-    axes.set_ylim(height, 0)
-
-
-def _scale_bar(axes: Axes, cartography: Cartography) -> None:
-    width, height = _slide_mm(cartography)
-    length = _round_length(width / 4)
-    below = axes.transData + ScaledTranslation(0, -4 / 72, axes.get_figure(root=True).dpi_scale_trans)
-    bar = {"color": style.INK, "linewidth": 1.6, "solid_capstyle": "butt", "clip_on": False}
-    axes.plot([0, length], [height, height], transform=below, **bar)
-    axes.annotate(
-        f"{length:g} mm", (length / 2, height), (0, -6.5), textcoords="offset points", ha="center", va="top", fontsize=6
-    )
-
-
-def _round_length(length: float) -> float:
-    """The largest of 1, 2 and 5 times a power of ten that is not longer."""
-    power = 10.0 ** np.floor(np.log10(length))
-    return float(max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9)))
 
 
 def _tile_mm(cartography: Cartography) -> float:

@@ -10,6 +10,8 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import ScaledTranslation
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
@@ -36,6 +38,9 @@ NEGATIVE = "#D6D6D6"
 COMBINATIONS = ("#E8559F", "#2BAE66", "#5C3210", "#3E8FE0", "#312C8C", "#F0E442", "#000000")
 OTHER_COMBINATIONS = "#E8770E"
 PROBABILITIES = "cividis"
+# Outlines on a stained slide: the colours of combinations that are not a stain's.
+OUTLINES = ("#2BAE66", "#312C8C", "#F0E442", "#3E8FE0", "#000000", "#5C3210")
+OTHER_OUTLINES = OTHER_COMBINATIONS
 
 INK = "#222222"
 FAINT = "#6B6B6B"
@@ -74,6 +79,8 @@ RC = _DEFAULTS | {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "text.color": INK,
+    # No figure has formulas, and names from outside may have dollars.
+    "text.parse_math": False,
     "xtick.color": INK,
     "ytick.color": INK,
     "xtick.major.width": 0.6,
@@ -144,6 +151,42 @@ def heading(axes: Axes, name: str, detail: str) -> None:
     axes.set_title(name, loc="left", pad=6 + 8.5 * lines)
     place = {"xycoords": "axes fraction", "textcoords": "offset points", "ha": "left", "va": "bottom"}
     axes.annotate(detail, (0, 1), (0, 5), fontsize=6.5, linespacing=1.15, **place)
+
+
+def slide_picture(axes: Axes, thumbnail: np.ndarray | None, width: float, height: float) -> None:
+    """A whole slide of `width` × `height` mm: its thumbnail, (h, w, 3) uint8, or words where there is none."""
+    if thumbnail is None:
+        axes.text(width / 2, height / 2, "no picture of this slide", ha="center", va="center", color=FAINT)
+    else:
+        axes.imshow(thumbnail, extent=(0, width, height, 0), interpolation="antialiased")
+    slide_frame(axes, width, height)
+
+
+def slide_frame(axes: Axes, width: float, height: float) -> None:
+    """Axes in mm, of just a slide of `width` × `height` mm, with a thin line around it."""
+    frame = {"fill": False, "edgecolor": RULE, "linewidth": 0.5, "clip_on": False}
+    axes.add_patch(Rectangle((0, 0), width, height, zorder=5, **frame))
+    axes.set_axis_off()
+    axes.set_aspect("equal")
+    axes.set_xlim(0, width)
+    axes.set_ylim(height, 0)
+
+
+def scale_bar(axes: Axes, width: float, height: float) -> None:
+    """A bar of a round length below axes in mm that show a slide of `width` × `height` mm."""
+    length = _round_length(width / 4)
+    below = axes.transData + ScaledTranslation(0, -4 / 72, axes.get_figure(root=True).dpi_scale_trans)
+    bar = {"color": INK, "linewidth": 1.6, "solid_capstyle": "butt", "clip_on": False}
+    axes.plot([0, length], [height, height], transform=below, **bar)
+    axes.annotate(
+        f"{length:g} mm", (length / 2, height), (0, -6.5), textcoords="offset points", ha="center", va="top", fontsize=6
+    )
+
+
+def _round_length(length: float) -> float:
+    """The largest of 1, 2 and 5 times a power of ten that is not longer."""
+    power = 10.0 ** np.floor(np.log10(length))
+    return float(max(step * power for step in (1, 2, 5) if step * power <= length * (1 + 1e-9)))
 
 
 def require(frame: Any, columns: tuple[str, ...], *, what: str) -> None:
