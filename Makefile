@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo controls test test-results test-matrix lint format lock clean
+.PHONY: help demo controls doctor test test-results test-matrix lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -18,6 +18,9 @@ demo: $(READY) ## generate a cohort and run the whole chain on it; ends with a r
 
 controls: $(READY) ## negative controls of the demo: no signal where there is none
 	@$(SNAKEMAKE) negative_controls --configfile studies/controls.yaml --quiet rules
+
+doctor: $(READY) ## what a run will need and miss; CONFIG=studies/….yaml for a study of your own
+	@$(SNAKEMAKE) doctor $(if $(CONFIG),--configfile $(CONFIG)) --quiet all
 
 test: $(READY) ## unit tests and workflow tests
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

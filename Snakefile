@@ -28,6 +28,7 @@ include: "rules/recovery.smk"
 include: "rules/figures.smk"
 include: "rules/controls.smk"
 include: "rules/summary.smk"
+include: "rules/doctor.smk"
 
 
 onstart:

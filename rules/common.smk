@@ -176,8 +176,14 @@ def slide_file(wildcards):
 
 def configured_mpp(wildcards):
     """µm/px for a slide whose file does not say: of the sheet, or else of the cohort."""
-    given_in_sheet = planning.mpp_in_sheet(assembled(wildcards).sheet, wildcards.slide)
-    return given_in_sheet or cohort_of(wildcards).slides.mpp
+    given_in_sheet = planning.in_sheet(assembled(wildcards).sheet, wildcards.slide, "mpp")
+    return float(given_in_sheet) if given_in_sheet else cohort_of(wildcards).slides.mpp
+
+
+def listed_md5(wildcards):
+    """The md5 that a slide's file must have; '' for any."""
+    is_checked = cohort_of(wildcards).slides.check_md5
+    return planning.in_sheet(assembled(wildcards).sheet, wildcards.slide, "md5") if is_checked else ""
 
 
 # Training
@@ -266,6 +272,37 @@ published = provenance.file_digest(Path(workflow.basedir) / "workflow_scripts" /
 
 def title_of(wildcards):
     return cohort_of(wildcards).title
+
+
+# The doctor
+
+
+def tables_of_assembly(wildcards):
+    """What is known of the cohorts before any slide is opened."""
+    for cohort in study.study.cohorts:
+        checkpoints.assemble_cohort.get(cohort=cohort)
+    return [
+        f"results/{cohort}/{name}"
+        for cohort in study.study.cohorts
+        for name in ("sheet.tsv", "flow.tsv", "flow_traits.tsv", "survival/clinical.tsv")
+    ]
+
+
+def what_the_doctor_asks(cohort):
+    """A cohort's part of `doctor.examine_cohort`."""
+    slides = study.cohorts[cohort].slides
+    return {
+        "title": study.cohorts[cohort].title,
+        "path_to_sheet": f"results/{cohort}/sheet.tsv",
+        "path_to_flow": f"results/{cohort}/flow.tsv",
+        "path_to_traits": f"results/{cohort}/flow_traits.tsv",
+        "path_to_clinical": f"results/{cohort}/survival/clinical.tsv",
+        "path_to_manifest": input_path(slides.manifest, kind="manifest", cohort=cohort),
+        "downloaded_to": f"results/{cohort}/slides" if slides.download else None,
+        "configured_mpp": slides.mpp,
+        "traits": len(study.cohorts[cohort].traits),
+        "figures": len(figures_of(cohort)),
+    }
 
 
 # Negative controls

@@ -18,6 +18,7 @@ rule tile_slide:
     params:
         tiles=study.tiles.model_dump(),
         configured_mpp=configured_mpp,
+        md5=listed_md5,
         code=code_of("tile_slide"),
     script:
         "../workflow_scripts/tile_slide.py"

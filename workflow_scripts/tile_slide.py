@@ -9,6 +9,7 @@ with logging_to(snakemake.log[0]):
         snakemake.output.store,
         slide_id=snakemake.wildcards.slide,
         configured_mpp=snakemake.params.configured_mpp,
+        md5=snakemake.params.md5,
         code_version=snakemake.params.code,
         **snakemake.params.tiles,
     )

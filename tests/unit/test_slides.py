@@ -411,3 +411,20 @@ def test_a_slide_with_label_and_macro_images_is_inspected_and_tiled_without_them
     limits = {"tile_px": 512, "mpp": 0.5, "max_background": 0.5, "background_rule": "saturation", "max_pen": 0.5}
     tiles.tile_slide(path, tmp_path / "S.h5", slide_id="S", **limits)
     assert tiles.read_summary(tmp_path / "S.h5")["n_tiles"] == 6
+
+
+def test_a_file_that_is_not_the_one_of_its_list_is_refused(tmp_path):
+    path = tmp_path / "slide.svs"
+    path.write_bytes(b"abc")
+    # RFC 1321, A.5.
+    slides.check_md5(path, "900150983cd24fb0d6963f7d28e17f72")
+    slides.check_md5(path, "")
+    with pytest.raises(SlideRefused, match=r"md5 is 900150983cd24fb0d6963f7d28e17f72, the list has 0{32}: damaged, or"):
+        slides.check_md5(path, "0" * 32)
+
+
+def test_a_stand_in_is_refused_for_its_own_reason(tmp_path):
+    path = tmp_path / "slide.svs"
+    slides.write_stand_in(path, "the portal has lost it")
+    with pytest.raises(SlideRefused, match=r"^the portal has lost it$"), slides.open_slide(path):
+        pass

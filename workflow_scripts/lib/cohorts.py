@@ -75,9 +75,10 @@ def list_from_manifest(path_to_manifest: str | Path, folder: str | Path) -> pd.D
 
 
 def read_manifest(path: str | Path) -> pd.DataFrame:
-    """A GDC manifest as it stands: columns id, filename, md5 (text), line (int, in the file) and problem (text).
+    """A GDC manifest as it stands: id, filename, md5 (text), size (bytes), line (int, in the file) and problem (text).
 
-    The columns of the file may stand in any order and there may be others; `filename` and `md5` must be there.
+    The columns of the file may stand in any order and there may be others; `filename` and `md5` must be there. A size
+    that is not given, or is no number of bytes, is missing (Int64): nothing is decided by it.
     Nothing in a cell is trusted: a line with too few or too many fields, without a name, or with an md5 that is none
     is kept with its problem named.
 
@@ -95,6 +96,8 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
     for number, fields in lines:
         cells = dict(zip(columns, fields, strict=False))
         row = {"id": cells.get("id", ""), "filename": cells.get("filename", ""), "md5": cells.get("md5", "").lower()}
+        size = cells.get("size", "")
+        row["size"] = int(size) if re.fullmatch(r"[0-9]{1,15}", size) else None
         problem = ""
         if len(fields) != len(columns):
             problem = f"expected {len(columns)} fields, found {len(fields)}"
@@ -103,7 +106,7 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
         elif row["md5"] and not re.fullmatch(r"[0-9a-f]{32}", row["md5"]):
             problem = "md5 is not 32 hexadecimal digits"
         rows.append(row | {"line": number, "problem": problem})
-    return pd.DataFrame(rows, columns=["id", "filename", "md5", "line", "problem"])
+    return pd.DataFrame(rows, columns=["id", "filename", "md5", "size", "line", "problem"]).astype({"size": "Int64"})
 
 
 def list_from_folder(folder: str | Path) -> pd.DataFrame:

@@ -80,6 +80,9 @@ class Slides(Section):
     mpp: float | None = Field(
         None, ge=0.05, le=20, description="µm/px of slides whose file does not say; none: they are excluded."
     )
+    check_md5: bool = Field(
+        True, description="Slides are compared with the md5 that their list gives; a file of another is excluded."
+    )
     exclude: dict[str, Annotated[str, StringConstraints(min_length=1)]] = Field(
         {}, description="Slides that are left out, by file name or slide_id, each with its reason."
     )

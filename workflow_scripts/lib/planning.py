@@ -39,10 +39,9 @@ def find_slide(file: str | Path) -> str | None:
     return found[0] if found else None
 
 
-def mpp_in_sheet(path_to_sheet: str | Path, slide_id: str) -> float | None:
-    """The µm/px that the user's own sheet gives for a slide, if it does."""
-    mpp = _mpp_of_slides(*_version(path_to_sheet))[slide_id]
-    return float(mpp) if mpp else None
+def in_sheet(path_to_sheet: str | Path, slide_id: str, column: str) -> str:
+    """What a slide sheet says of a slide in a column, as text; '' where it says nothing."""
+    return _column_of_slides(*_version(path_to_sheet), column)[slide_id]
 
 
 def selection(
@@ -85,9 +84,9 @@ def _usable_files(path: str, written_ns: int) -> dict[str, str]:
 
 
 @lru_cache(maxsize=16)
-def _mpp_of_slides(path: str, written_ns: int) -> dict[str, str]:
+def _column_of_slides(path: str, written_ns: int, column: str) -> dict[str, str]:
     sheet = _read(path, written_ns)
-    return dict(zip(sheet["slide_id"], sheet["mpp"], strict=True))
+    return dict(zip(sheet["slide_id"], sheet[column], strict=True))
 
 
 @lru_cache(maxsize=256)

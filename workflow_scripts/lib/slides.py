@@ -7,6 +7,7 @@ that it uses (`level_count`, `level_dimensions`, `level_downsamples`, `read_regi
 The label and macro images of a slide can name a patient and are never read.
 """
 
+import hashlib
 import math
 import re
 from collections.abc import Iterator
@@ -90,6 +91,19 @@ def _reason_of_stand_in(path: str | Path) -> str:
     return start.removeprefix(STAND_IN).strip() if start.startswith(STAND_IN) else ""
 
 
+def check_md5(path: str | Path, md5: str) -> None:
+    """Raise SlideRefused unless a slide's file has the md5 that its list gives; '' is any.
+
+    Wrong bytes that decode to a picture, or another slide under the same name, are found by nothing else.
+    """
+    if not md5:
+        return
+    with open(path, "rb") as file:
+        found = hashlib.file_digest(file, "md5").hexdigest()
+    if found != md5:
+        raise SlideRefused(f"md5 is {found}, the list has {md5}: damaged, or another file")
+
+
 class ReadableSlide(Protocol):
     """The part of an OpenSlide slide that reading pixels needs."""
 
@@ -104,8 +118,8 @@ class ReadableSlide(Protocol):
 def open_slide(path: str | Path | None) -> Iterator[openslide.OpenSlide]:
     """Open a whole-slide image for reading.
 
-    Raises SlideRefused when the file is absent, is a stand-in, OpenSlide cannot open it, or its TIFF directory cannot be
-    true (which OpenSlide might not survive). Ordinary images (PNG, plain TIFF) are not slides.
+    Raises SlideRefused when the file is absent, is a stand-in, OpenSlide cannot open it, or its TIFF directory cannot
+    be true (which OpenSlide might not survive). Ordinary images (PNG, plain TIFF) are not slides.
     """
     if path is None or not Path(path).is_file():
         raise SlideRefused("file not found")

@@ -186,6 +186,7 @@ def tile_slide(
     min_sharpness: float | None = None,
     jpeg_quality: int = 90,
     configured_mpp: float | None = None,
+    md5: str = "",
     code_version: str = "",
 ) -> None:
     """Cut a slide into tiles of `tile_px` px at `mpp` µm/px and write its tile store.
@@ -193,9 +194,10 @@ def tile_slide(
     A tile is kept unless `background_rule` finds more than `max_background` of it to be background, or it has more ink
     or dark area, or less sharpness, than the limits allow (`quality.Limits`). What these drop is listed with its
     reason, a few of each reason with a small picture. A slide that cannot be used (see `slides.inspect_slide`), whose
-    file is damaged where it is read (`slides.check_level`), or that fails to be read anywhere while tiling, gets a
-    store without tiles, with status `excluded` and the reason: one bad slide never stops a cohort. One that gives no
-    tile, or next to none, is accepted and says why (`remark`). Memory is bounded by a row of tiles.
+    file is not the one of `md5` ('' for any) or is damaged where it is read (`slides.check_level`), or that fails to be
+    read anywhere while tiling, gets a store without tiles, with status `excluded` and the reason: one bad slide never
+    stops a cohort. One that gives no tile, or next to none, is accepted and says why (`remark`). Memory is bounded by a
+    row of tiles.
     The store is the same to the byte for the same slide and settings, and is moved into place when complete.
 
     Paper: Methods, Preprocessing (512 px at 20x; tiles with more than 50 % background removed).
@@ -222,6 +224,7 @@ def tile_slide(
     with files.writing(path_to_store) as partial:
         try:
             with slides.open_slide(path_to_slide) as slide:
+                slides.check_md5(path_to_slide, md5)
                 lattice, kept, dropped = _write_accepted(partial, path_to_slide, slide, attributes, settings)
         except SlideRefused as refusal:
             _write_excluded(partial, path_to_slide, attributes, refusal)

@@ -1,0 +1,20 @@
+# The doctor: what a run will need and miss, before it begins. `make doctor`, or the target `doctor`.
+#
+# Requires the assembled cohorts. Makes no file, so that it looks anew each time.
+
+
+rule doctor:
+    input:
+        tables_of_assembly,
+    log:
+        "results/input/logs/doctor.log",
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        cohorts=[what_the_doctor_asks(cohort) for cohort in study.study.cohorts],
+        settings=study.tiles.model_dump(include={"tile_px", "mpp"})
+        | {"rounds": study.splits.rounds, "chunks": study.predictions.chunks},
+        backbone=study.training.backbone,
+        kept=study.downloads.keep_slides,
+    script:
+        "../workflow_scripts/doctor.py"
