@@ -13,7 +13,7 @@ rule describe_clinical:
     benchmark:
         "results/{cohort}/benchmarks/describe_clinical.tsv"
     # First of all: a misspelt column stops the run before slides are read and models trained.
-    priority: 1
+    priority: 2
     conda:
         "../envs/histocarta.yaml"
     params:

@@ -13,6 +13,8 @@ rule tile_slide:
         "results/{cohort}/logs/tile_slide/{slide}.log",
     benchmark:
         "results/{cohort}/benchmarks/tile_slide/{slide}.tsv"
+    # Before downloads, so that slides which are not kept do not wait on the disk.
+    priority: 1
     conda:
         "../envs/histocarta.yaml"
     params:

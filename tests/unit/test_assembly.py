@@ -282,6 +282,12 @@ def test_a_feature_that_is_not_in_its_table_is_refused(cohort):
         assemble(cohort, traits={"miR": {"table": "mirna", "feature": "hsa-mir-1"}})
 
 
+def test_all_features_that_are_not_in_a_table_are_named_at_once(cohort):
+    traits = {name: {"table": "mrna", "feature": name} for name in ("GENO", "GENE", "OTHR")}
+    with pytest.raises(InputError, match=r"no feature 'GENO'.*did you mean GENE\|11\?\n.*no feature 'OTHR'"):
+        assemble(cohort, traits=traits)
+
+
 def test_a_cohort_without_a_death_is_refused(cohort):
     text = (cohort / "clinical.tsv").read_text().replace("DECEASED", "LIVING")
     (cohort / "clinical.tsv").write_text(text)

@@ -1,6 +1,5 @@
 """A cohort's slides come from the portal by name, or say in their place why they do not."""
 
-import logging
 from pathlib import Path
 
 import pandas as pd
@@ -51,20 +50,20 @@ def test_a_portal_that_has_none_of_the_slides_is_an_error_and_not_an_empty_cohor
         resolved(tmp_path, portal, names=["TCGA-BB-0001-01Z-00-DX1.X.svs"])
 
 
-def test_a_slide_arrives_whole_and_the_log_says_how_far_the_cohort_is(tmp_path, portal, caplog):
+def test_a_slide_arrives_whole_and_a_line_says_how_far_the_cohort_is(tmp_path, portal):
     found = resolved(tmp_path, portal)
-    folder = tmp_path / "cohort" / "slides"
-    with caplog.at_level(logging.INFO):
-        slide_files.download(folder / NAMES[1], found, run_began_s=0, api=portal.url, patience=QUICK)
-    assert (folder / NAMES[1]).read_bytes() == portal.files[1].body
-    assert "1 of 4 files, 2.0 kB of 10.0 kB" in caplog.text
+    path = tmp_path / "cohort" / "slides" / NAMES[1]
+    line = slide_files.download(path, found, run_began_s=0, api=portal.url, patience=QUICK)
+    assert path.read_bytes() == portal.files[1].body
+    assert line.startswith("downloads: 1 of 4 files, 2.0 kB of 10.0 kB")
 
 
 def test_a_slide_that_the_portal_does_not_have_gets_a_stand_in_that_is_refused_with_the_reason(tmp_path, portal):
     lost = portal.files.pop()
     found = resolved(tmp_path, portal)
     path = tmp_path / "slides" / lost.name
-    slide_files.download(path, found, run_began_s=0, api=portal.url, patience=QUICK)
+    line = slide_files.download(path, found, run_began_s=0, api=portal.url, patience=QUICK)
+    assert line == f"{lost.name}: not downloaded: the GDC has no open file of this name"
     with pytest.raises(slides.SlideRefused, match=r"^the GDC has no open file of this name$"), slides.open_slide(path):
         pass
 

@@ -164,7 +164,7 @@ def exclude_by_name(sheet: pd.DataFrame, reasons: Mapping[str, str]) -> pd.DataF
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
             hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise InputError(f"exclude: no slide {_printable(name)!r} among the {len(sheet)} of the list{hint}")
+            raise InputError(f"exclude: no slide {printable(name)!r} among the {len(sheet)} of the list{hint}")
     reason = [next((f"left out: {reasons[name]}" for name in reasons if name in mine), "") for mine in names]
     out = (pd.Series(reason, index=sheet.index) != "") & (sheet["status"] == "listed")
     sheet = sheet.assign(

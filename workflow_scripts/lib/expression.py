@@ -55,8 +55,8 @@ def read_features(path: str | Path, features: Sequence[str], *, kind: Kind, samp
     where it is not known).
     Values may be negative; a cell that is empty or `NA` is left out.
 
-    Raises InputError when the file has another form, when a feature is not in it (naming the nearest that are) or is
-    there more than once, and when a value is not a finite number.
+    Raises InputError when the file has another form, when features are not in it (naming for each the nearest that are)
+    or is there more than once, and when a value is not a finite number.
     """
     if len(set(features)) != len(features) or not features:
         raise InputError(f"expected distinct features to read from {path}, found: {', '.join(features) or 'none'}")
@@ -68,9 +68,10 @@ def read_features(path: str | Path, features: Sequence[str], *, kind: Kind, samp
                 samples, rows, known = _read_rows(path, lines, features, kind=kind)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected an expression table of the form `{kind}`, found: {error}.") from error
-    for feature in features:
-        if feature not in rows:
-            raise InputError(f"{path}: no feature {feature!r} among its {len(known)}{_near(feature, known)}")
+    missing = [feature for feature in features if feature not in rows]
+    if missing:
+        said = [f"{path}: no feature {feature!r} among its {len(known)}{_near(feature, known)}" for feature in missing]
+        raise InputError("\n".join(said))
     owners = [_owner(sample, sample_type) for sample in samples]
     table = pd.concat([_long(path, feature, rows[feature], samples, owners) for feature in features], ignore_index=True)
     log.info("%s: %d values of %d features in %d samples", path, len(table), len(features), len(samples))

@@ -1,6 +1,5 @@
 """The files of a cohort's slides at the GDC: which there are today, whether the disk holds them, and their download."""
 
-import logging
 import time
 from pathlib import Path
 
@@ -9,8 +8,6 @@ import pandas as pd
 from workflow_scripts.lib import cohorts, downloads, files, gdc, planning, slides
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.web import PATIENCE, Patience
-
-log = logging.getLogger(__name__)
 
 # Slides that are not kept lie on the disk from their download until they are tiled. Tiling comes first where both can
 # run, so that few of them wait; room is asked for this many times those that are downloaded at once.
@@ -64,8 +61,8 @@ def download(
     api: str = gdc.API,
     token_file: str | Path | None = None,
     patience: Patience = PATIENCE,
-) -> None:
-    """Bring the slide `path`, by its name in `found`, the table of `resolve`; log how far the cohort is.
+) -> str:
+    """Bring the slide `path`, by its name in `found`, the table of `resolve`; return a line on what came of it.
 
     A slide that the GDC does not have (any more) gets a stand-in (`slides.write_stand_in`), so that it is excluded with
     the reason and the others go on. Raises InputError, in one line, when the slide is there and cannot be had whole.
@@ -80,12 +77,11 @@ def download(
     row = rows.iloc[0]
     if row["problem"]:
         slides.write_stand_in(path, row["problem"])
-        log.warning("%s: not downloaded: %s", path.name, row["problem"])
-        return
+        return f"{path.name}: not downloaded: {row['problem']}"
     gdc.fetch_file(
         row["id"], path, md5=row["md5"], size=int(row["size"]), api=api, token_file=token_file, patience=patience
     )
-    log.info(progress(found, path.parent, run_began_s=run_began_s, now_s=time.time()))
+    return f"downloads: {progress(found, path.parent, run_began_s=run_began_s, now_s=time.time())}"
 
 
 def progress(found: pd.DataFrame, folder: Path, *, run_began_s: float, now_s: float) -> str:
