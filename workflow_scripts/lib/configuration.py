@@ -289,7 +289,7 @@ class Training(Section):
     )
     evaluations_per_epoch: Positive = Field(16, description="Evaluations on the validation set per epoch (every 1/16).")
     max_epochs: Positive = Field(100, description="Bound on training. Not in the paper, which stops early alone.")
-    checkpoint_on: Metric = Field(
+    checkpoint_on: Literal["slide_auc", "tile_auc", "loss", "last"] = Field(
         "slide_auc", description="The weights kept are the best by this (slide-level AUC; Results, Training models)."
     )
     plateau_on: Metric = Field("loss", description="Validation measure of the plateau (unnamed in text; code: loss).")

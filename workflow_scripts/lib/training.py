@@ -30,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # A validation measure is better when it is higher, or lower.
 HIGHER_IS_BETTER = {"slide_auc": True, "tile_auc": True, "loss": False}
+# In place of a measure: the weights of the last evaluation are kept.
+LAST = "last"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +55,7 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Trained:
-    """The weights that were best on the validation set, and a row per evaluation of how they came about."""
+    """The weights that `checkpoint_on` keeps, and a row per evaluation of how they came about."""
 
     weights: dict[str, torch.Tensor]
     curve: list[dict[str, Any]]
@@ -368,11 +370,13 @@ def _decide(
 
 
 def _best(curve: Sequence[dict[str, Any]], measure: str) -> dict[str, Any]:
-    """The evaluation to keep: best by the measure, ties by the lower loss, then the earlier.
+    """The evaluation to keep: best by the measure, ties by the lower loss, then the earlier; or the LAST.
 
     Where the measure is not defined (an AUC of one class), the loss decides alone. One without a finite loss is behind
     all others.
     """
+    if measure == LAST:
+        return max(curve, key=lambda row: (math.isfinite(row["validation_loss"]), row["evaluation"]))
     sign = 1 if HIGHER_IS_BETTER[measure] else -1
 
     def key(row: dict[str, Any]) -> tuple[bool, float, float, int]:

@@ -162,7 +162,7 @@ def _box(axes: Axes, x: float, y: float, text: str, *, colour: str = style.INK) 
 
 def _arrow(axes: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:
     """An arrow between the middles of two boxes, which hide its ends."""
-    place = {"arrowstyle": "-|>", "color": style.INK, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 17}
+    place = {"arrowstyle": "-|>", "color": style.INK, "linewidth": 0.8, "shrinkA": 0, "shrinkB": 20}
     axes.annotate("", end, start, arrowprops=place, zorder=1)
 
 
@@ -179,7 +179,7 @@ def _draw_counts(axes: Axes, planned: pd.DataFrame, column: str, name: str) -> N
         stated = "paper: not stated"
     axes.plot(planned[column].to_numpy(float), places, "o", color=ACCEPTED, markersize=3.5)
     for place, number in zip(places, planned[column], strict=True):
-        axes.annotate(f"{number}", (number, place), (4, 0), textcoords="offset points", va="center", fontsize=6)
+        axes.annotate(f"{number:.0f}", (number, place), (4, 0), textcoords="offset points", va="center", fontsize=6)
     style.heading(axes, name, stated)
     axes.set_yticks(places, planned["trait"])
     axes.set_ylim(len(planned) - 0.5, -0.5)
