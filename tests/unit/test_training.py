@@ -337,7 +337,12 @@ def test_where_the_auc_is_undefined_the_loss_decides():
     assert training._best(curve, "slide_auc")["evaluation"] == 2
 
 
-@pytest.mark.parametrize("measure", ["slide_auc", "loss"])
+def test_the_last_weights_may_be_kept_whatever_the_measures():
+    curve = [row(1, 1.0, 0.3), row(2, 0.6, 0.5), row(3, 0.5, 0.9)]
+    assert training._best(curve, "last")["evaluation"] == 3
+
+
+@pytest.mark.parametrize("measure", ["slide_auc", "loss", "last"])
 @pytest.mark.parametrize("loss", [math.inf, math.nan])
 def test_an_evaluation_without_a_finite_loss_is_never_kept_while_another_has_one(measure, loss):
     curve = [row(1, math.nan, loss), row(2, math.nan, 9.0), row(3, 1.0, loss)]
