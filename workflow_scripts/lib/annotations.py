@@ -54,6 +54,8 @@ MAX_CROSSINGS = 2000
 MENDING_TOLERANCE = 0.05
 # Sides of an outline that are cut at the tiles' edges together, which bounds the memory.
 SIDES_AT_ONCE = 10_000
+# Decimals of a coordinate. Nobody draws to a millionth of a pixel, and GEOS loses its way among numbers such as 1e-84.
+PLACE_DECIMALS = 6
 # Decimals of a share of a tile: polygons' corners are rounded, and two that share a side may overlap by a hair.
 SHARE_DECIMALS = 9
 
@@ -403,6 +405,7 @@ def _ring(ring: Any, name: str) -> np.ndarray:
             f"{name}: expected coordinates in level-0 px, at most {MAX_COORDINATE:,.0f} from the corner, "
             f"found {places[impossible][0]:g}"
         )
+    places = places.round(PLACE_DECIMALS)
     return places[(places != np.roll(places, 1, axis=0)).any(axis=1)]
 
 
@@ -554,6 +557,9 @@ def _label_areas(
     """(n, k) float64, level-0 px²: what each label covers of each tile and no label before it does."""
     labelled = [(region.geometry, classes[region.class_name]) for region in regions if region.class_name in classes]
     areas = np.zeros((len(coords), len(names)))
+    if len(coords) == 0:
+        # The lattice of a slide that gives no tile may be of no size, or of an unknown one.
+        return areas
     before = np.zeros(len(coords))
     for position in range(len(names)):
         united = _united([geometry for geometry, label in labelled if label in names[: position + 1]])
