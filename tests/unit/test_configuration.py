@@ -363,6 +363,31 @@ def test_it_cannot_be_changed_after_it_was_checked():
         configuration.load(PUBLISHED).study.seed = 1
 
 
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"clases": {}}, ".clases: unknown key; did you mean 'classes'?"),
+        ({"classes": {}}, ".classes: Dictionary should have at least 1 item"),
+        ({"classes": {"Tumor": "two words"}}, ".classes.Tumor: String should match pattern"),
+        ({"classes": {"Fat": "background"}}, ": classes: 'background' is the label of what is in no class"),
+        ({"rule": "most"}, ".rule: Input should be 'majority', 'any' or 'fraction' (found 'most')"),
+        ({"rule": "fraction"}, ": `fraction` goes with the rule `fraction`, found None with 'fraction'"),
+        ({"fraction": 0.5}, ": `fraction` goes with the rule `fraction`, found 0.5 with 'majority'"),
+        ({"rule": "fraction", "fraction": 0}, ".fraction: Input should be greater than 0 (found 0)"),
+    ],
+)
+def test_annotations_that_make_no_sense_are_refused(wrong, said):
+    given = {"folder": "drawn", "classes": {"Tumor": "tumour"}} | wrong
+    assert f"cohorts.brca.annotations{said}" in refusal(changed("cohorts/brca/annotations", given))
+
+
+def test_the_classes_of_annotations_keep_their_order():
+    given = {"folder": "drawn", "classes": {"Tumor": "tumour", "_2": "normal", "Fat": "stroma"}}
+    found = configuration.load(changed("cohorts/brca/annotations", given)).cohorts["brca"].annotations
+    assert list(found.classes) == ["Tumor", "_2", "Fat"]
+    assert (found.rule, found.fraction) == ("majority", None)
+
+
 # Overlays
 
 

@@ -1,4 +1,4 @@
-"""What a cohort's tables plan: its slides, what each model learns from, and where each slide is predicted."""
+"""What a cohort's tables plan: slides and their annotations, what a model learns from, where a slide is predicted."""
 
 import os
 import time
@@ -234,3 +234,78 @@ def test_ten_thousand_slides_are_planned_in_seconds(tmp_path):
         assert planning.usable_files(path)[slide]
         assert planning.in_sheet(path, slide, "mpp") == ""
     assert time.perf_counter() - started < 5
+
+
+# Annotations of slides
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """A folder of empty files."""
+
+    def make(*names):
+        (tmp_path / "drawn").mkdir(exist_ok=True)
+        for name in names:
+            (tmp_path / "drawn" / name).touch()
+        return tmp_path / "drawn"
+
+    return make
+
+
+BARCODE = "TCGA-A1-A0SB-01Z-00-DX1.b34f267b"
+
+
+@pytest.fixture
+def plain_sheet(tmp_path):
+    slides = [
+        ("S1", "slides/one.svs", "listed"),
+        (BARCODE, f"slides/{BARCODE}.svs", "listed"),
+        ("S3", "slides/three.svs", "excluded"),
+    ]
+    files.write_table(pd.DataFrame(slides, columns=["slide_id", "file", "status"]), tmp_path / "sheet.tsv")
+    return tmp_path / "sheet.tsv"
+
+
+@pytest.mark.parametrize("name", ["S1.geojson", "one.xml", "one.svs.geojson", "one.svs.json", "S1.XML"])
+def test_a_file_belongs_to_the_slide_of_its_name(plain_sheet, folder, name):
+    assert planning.annotation_files(plain_sheet, folder(name)) == {"S1": str(folder() / name)}
+
+
+@pytest.mark.parametrize("name", [f"{BARCODE}.geojson", f"{BARCODE}.svs.xml"])
+def test_a_slides_name_may_have_dots(plain_sheet, folder, name):
+    assert list(planning.annotation_files(plain_sheet, folder(name))) == [BARCODE]
+
+
+def test_files_of_no_slide_are_listed_and_hidden_ones_are_not(plain_sheet, folder):
+    here = folder("S1.geojson", "s1.geojson", "S3.xml", "one.txt", "TCGA-A1-A0SB-01Z-00-DX1.xml", ".DS_Store")
+    assert planning.files_of_no_slide(plain_sheet, here) == [
+        "S3.xml",
+        "TCGA-A1-A0SB-01Z-00-DX1.xml",
+        "one.txt",
+        "s1.geojson",
+    ]
+
+
+def test_a_file_that_comes_later_is_found(plain_sheet, folder):
+    assert list(planning.annotation_files(plain_sheet, folder("S1.geojson"))) == ["S1"]
+    assert list(planning.annotation_files(plain_sheet, folder(f"{BARCODE}.json"))) == ["S1", BARCODE]
+
+
+def test_two_files_of_a_slide_are_an_error_that_names_both(plain_sheet, folder):
+    here = folder("S1.geojson", "one.xml")
+    with pytest.raises(InputError, match=r"S1: expected one file of annotations, found .*/S1.geojson and .*/one.xml"):
+        planning.annotation_files(plain_sheet, here)
+
+
+def test_a_file_with_the_name_of_two_slides_is_an_error_that_names_both(tmp_path, folder):
+    slides = [("a", "x/1.svs", "listed"), ("b", "y/1.svs", "listed")]
+    files.write_table(pd.DataFrame(slides, columns=["slide_id", "file", "status"]), tmp_path / "sheet.tsv")
+    with pytest.raises(InputError, match=r"1.xml: expected the name of one slide, found that of a and b"):
+        planning.annotation_files(tmp_path / "sheet.tsv", folder("1.xml"))
+
+
+def test_a_folder_that_is_absent_or_has_no_slides_annotations_is_an_error(plain_sheet, folder, tmp_path):
+    with pytest.raises(InputError, match="expected a folder of annotations, found none"):
+        planning.annotation_files(plain_sheet, tmp_path / "nowhere")
+    with pytest.raises(InputError, match=r"as in S1\.geojson, found none among 4 files \(a.xml, b.xml, c.xml, …\)"):
+        planning.annotation_files(plain_sheet, folder("a.xml", "b.xml", "c.xml", "d.xml"))

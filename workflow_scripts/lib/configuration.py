@@ -43,6 +43,8 @@ PUBLISHED_TABLES = ("mrna", "mirna")
 
 # What stands beside the traits' names in our files: tiles without a trait, and the tiles' places.
 RESERVED_TRAITS = ("none", "coords")
+# The label of tiles under no annotation, see `annotations.label_tiles`.
+BACKGROUND = "background"
 
 
 class Section(BaseModel):
@@ -150,6 +152,34 @@ class Truth(Section):
     trait_b: Name = Field(description="The trait that kinds `B` and `AB` carry.")
 
 
+class Annotations(Section):
+    """What pathologists drew on a cohort's slides, and which label that gives a tile. Not in the paper."""
+
+    folder: Path = Field(
+        description="Folder of annotations (QuPath's GeoJSON, ASAP's XML, CAMELYON16's JSON), a file per slide: its "
+        "slide_id or its file's name, and `.geojson`, `.json` or `.xml`."
+    )
+    classes: dict[Annotated[str, StringConstraints(min_length=1)], Name] = Field(
+        min_length=1,
+        description="Label of the tiles under each class of annotation, in order: where labels overlap, the first "
+        "holds. Classes that are not named are background.",
+    )
+    rule: Literal["majority", "any", "fraction"] = Field(
+        "majority",
+        description="Which label a tile gets: what covers most of it; the first that covers any of it; or the first "
+        "that covers `fraction`.",
+    )
+    fraction: float | None = Field(None, gt=0, le=1, description="Share of a tile for the rule `fraction`.")
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if BACKGROUND in self.classes.values():
+            raise ValueError(f"classes: {BACKGROUND!r} is the label of what is in no class; leave such a class out")
+        if (self.rule == "fraction") != (self.fraction is not None):
+            raise ValueError(f"`fraction` goes with the rule `fraction`, found {self.fraction} with {self.rule!r}")
+        return self
+
+
 class Cohort(Section):
     """A set of slides with their tables. Each is processed, trained and evaluated apart (Results, Training models)."""
 
@@ -174,6 +204,9 @@ class Cohort(Section):
     split: Path | None = Field(None, description="A table patient_id, set, round_1… that replaces the seeded split.")
     covariates: list[str] = Field([], description="Clinical columns that enter the Cox model beside the HTI.")
     categories: list[str] = Field([], description="Clinical columns to compare the HTI over, as in Fig. 6.")
+    annotations: Annotations | None = Field(
+        None, description="Pathologists' annotations: read, drawn for checking, and turned into labels of tiles."
+    )
     truth: Truth | None = Field(
         None, description="Known truth of the two `heterogeneity_traits`: adds recovery scores."
     )

@@ -1,4 +1,4 @@
-"""What the workflow plans from a cohort's assembled tables: which slides there are, and which a model learns from.
+"""What the workflow plans from a cohort's assembled tables: its slides, their annotations, what a model learns from.
 
 These run each time that the graph of jobs is built, so they read tables and folders once and open nothing else.
 """
@@ -12,6 +12,8 @@ import pandas as pd
 
 from workflow_scripts.lib import files, splits
 from workflow_scripts.lib.errors import InputError
+
+ANNOTATION_SUFFIXES = (".geojson", ".json", ".xml")
 
 
 def usable_files(path_to_sheet: str | Path) -> dict[str, str]:
@@ -37,6 +39,22 @@ def find_slide(file: str | Path) -> str | None:
             "move all but one away."
         )
     return found[0] if found else None
+
+
+def annotation_files(path_to_sheet: str | Path, folder: str | Path) -> dict[str, str]:
+    """The file in `folder` that belongs to each annotated slide, by slide id, in the sheet's order.
+
+    A file belongs to the slide that its name without ANNOTATION_SUFFIXES says: the slide_id, or the slide's file with
+    or without its suffix. So `S.geojson` and `S.svs.geojson` belong to `S.svs`. Upper and lower case count in `S`.
+
+    Raises InputError when a slide has two files, when a file has two slides, and when no file has any.
+    """
+    return _annotations(path_to_sheet, folder)[0]
+
+
+def files_of_no_slide(path_to_sheet: str | Path, folder: str | Path) -> list[str]:
+    """Names of the files in `folder` that are no listed slide's annotations; hidden ones do not count."""
+    return _annotations(path_to_sheet, folder)[1]
 
 
 def in_sheet(path_to_sheet: str | Path, slide_id: str, column: str) -> str:
@@ -66,6 +84,12 @@ def chunk_of(slide_id: str, *, chunks: int) -> int:
     return int(hashlib.sha256(slide_id.encode()).hexdigest()[:8], 16) % chunks
 
 
+def _annotations(path_to_sheet: str | Path, folder: str | Path) -> tuple[dict[str, str], list[str]]:
+    if not Path(folder).is_dir():
+        raise InputError(f"{folder}: expected a folder of annotations, found none")
+    return _annotations_in(*_version(path_to_sheet), *_version(folder))
+
+
 def _table(path: str | Path) -> pd.DataFrame:
     return _read(*_version(path))
 
@@ -81,6 +105,41 @@ def _usable_files(path: str, written_ns: int) -> dict[str, str]:
     sheet = _read(path, written_ns)
     listed = sheet[sheet["status"] == "listed"]
     return dict(zip(listed["slide_id"], listed["file"], strict=True))
+
+
+@lru_cache(maxsize=16)
+def _annotations_in(
+    path_to_sheet: str, sheet_ns: int, folder: str, _folder_ns: int
+) -> tuple[dict[str, str], list[str]]:
+    """The annotation file of each slide that has one, and the names of the files that belong to none."""
+    slides = _usable_files(path_to_sheet, sheet_ns)
+    named: dict[str, set[str]] = {}
+    for slide, file in slides.items():
+        for name in (slide, Path(file).stem, Path(file).name):
+            named.setdefault(name, set()).add(slide)
+    found: dict[str, list[str]] = {}
+    of_none = []
+    for path in sorted(path for path in Path(folder).iterdir() if not path.name.startswith(".")):
+        owners = named.get(path.stem, set()) if path.suffix.lower() in ANNOTATION_SUFFIXES else set()
+        if len(owners) > 1:
+            raise InputError(f"{path}: expected the name of one slide, found that of {' and '.join(sorted(owners))}")
+        for slide in owners:
+            found.setdefault(slide, []).append(str(path))
+        if not owners:
+            of_none.append(path.name)
+    for slide, paths in found.items():
+        if len(paths) > 1:
+            raise InputError(f"{slide}: expected one file of annotations, found {' and '.join(paths)}; move one away")
+    if not found:
+        raise InputError(
+            f"{folder}: expected a slide's name and {', '.join(ANNOTATION_SUFFIXES)} as the name of a file, as in "
+            f"{next(iter(slides))}{ANNOTATION_SUFFIXES[0]}, found none among {len(of_none)} files{_first_few(of_none)}"
+        )
+    return {slide: found[slide][0] for slide in slides if slide in found}, of_none
+
+
+def _first_few(names: list[str]) -> str:
+    return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
 
 
 @lru_cache(maxsize=16)
