@@ -9,11 +9,29 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from shapely.plotting import patch_from_polygon
 
+from workflow_scripts.lib import tiles
+from workflow_scripts.lib.annotated_slides import AnnotatedSlide
 from workflow_scripts.lib.annotations import Annotations, Region
 from workflow_scripts.lib.figures import style
 
 # The features left out that are named beneath the picture.
 MOST_LEFT_OUT = 3
+
+
+@style.styled
+def checked_slide(slide: AnnotatedSlide, *, classes: Mapping[str, str]) -> Figure:
+    """A slide with its annotations (`annotated_slide`), or why they cannot be used."""
+    if slide.annotations is None:
+        return style.nothing(f"{slide.slide_id}: {slide.file} is refused: {slide.reason}")
+    return annotated_slide(
+        slide.annotations,
+        classes=classes,
+        thumbnail=tiles.decode(slide.thumbnail) if slide.thumbnail else None,
+        width=slide.width,
+        height=slide.height,
+        slide_mpp=slide.lattice.slide_mpp,
+        slide_id=slide.slide_id,
+    )
 
 
 @style.styled
