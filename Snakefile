@@ -19,6 +19,7 @@ include: "rules/demo.smk"
 include: "rules/cohort.smk"
 include: "rules/inputs.smk"
 include: "rules/tiles.smk"
+include: "rules/annotations.smk"
 include: "rules/training.smk"
 include: "rules/predictions.smk"
 include: "rules/evaluation.smk"
@@ -44,3 +45,4 @@ rule all:
     input:
         [figures_of(cohort) for cohort in study.study.cohorts],
         [summary_of(cohort) for cohort in study.study.cohorts],
+        checked_annotations,

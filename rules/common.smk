@@ -186,6 +186,40 @@ def listed_md5(wildcards):
     return planning.in_sheet(assembled(wildcards).sheet, wildcards.slide, "md5") if is_checked else ""
 
 
+# Annotations
+
+
+def annotated_cohorts():
+    return [cohort for cohort in study.study.cohorts if study.cohorts[cohort].annotations]
+
+
+def annotation_files(cohort):
+    """The annotation file of each slide of a cohort that has one, by slide id."""
+    sheet = checkpoints.assemble_cohort.get(cohort=cohort).output.sheet
+    return planning.annotation_files(sheet, study.cohorts[cohort].annotations.folder)
+
+
+def annotation_file(wildcards):
+    return annotation_files(wildcards.cohort)[wildcards.slide]
+
+
+def annotations_of_no_slide(wildcards):
+    """Names in a folder of annotations that are no slide's: the list of annotations says so."""
+    return planning.files_of_no_slide(assembled(wildcards).sheet, cohort_of(wildcards).annotations.folder)
+
+
+def checked_annotations(_wildcards):
+    """Tables and pictures of all cohorts that have annotations; which slides have some is known once it is assembled."""
+    return [
+        f"results/{cohort}/{name}"
+        for cohort in annotated_cohorts()
+        for name in (
+            "annotations/regions.tsv",
+            *(f"figures/annotations/{slide}.png" for slide in annotation_files(cohort)),
+        )
+    ]
+
+
 # Training
 
 
