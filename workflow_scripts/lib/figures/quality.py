@@ -143,6 +143,7 @@ def _draw_histogram(axes: Axes, panel: str, counts: np.ndarray, limit: float | N
     axes.stairs(kept, edges, fill=True, color=KEPT, label="kept")
     axes.stairs(dropped, edges, color=style.HIGH, linewidth=1.2, label="dropped")
     axes.set_yscale("symlog", linthresh=1)
+    axes.yaxis.set_major_formatter("{x:,.0f}")
     axes.set_ylim(0, max(counts.max() * 3, 10))
     axes.set_xlim(edges[0], edges[-1])
     if panel == "sharpness":
