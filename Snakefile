@@ -43,6 +43,8 @@ onsuccess:
 rule all:
     default_target: True
     input:
+        # A cohort whose assembly failed has lost these, and nothing else asks for them before it is assembled.
+        [f"results/{cohort}/sheet.tsv" for cohort in study.study.cohorts],
         [figures_of(cohort) for cohort in study.study.cohorts],
         [summary_of(cohort) for cohort in study.study.cohorts],
         checked_annotations,

@@ -1,5 +1,6 @@
 # What every stage asks for: the validated configuration, the paths of results, and the slides of a cohort.
 import fcntl
+import os
 import re
 import sys
 from functools import cache
@@ -65,13 +66,15 @@ def tile_stores(wildcards):
 def hold_results():
     """Let one run at a time write into results/. The kernel drops the hold with the process, however that ends."""
     Path("results").mkdir(exist_ok=True)
-    hold = open("results/.held", "w")
+    hold = open("results/.held", "a")
     try:
         fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("another run is writing into results/ of this folder: wait for it, or stop it, then run this again")
     except OSError as error:
         print(f"results/ cannot be held on this disk ({error}): take care that no other run writes into it")
+    # Its time is when the run began; downloads tell their rate from it.
+    os.utime("results/.held")
     globals()["held_results"] = hold
 
 
@@ -153,25 +156,35 @@ def gdc_tables():
 workflow.register_resource("downloads", study.downloads.at_once)
 
 
-def kept_or_temporary(path):
-    return path if study.downloads.keep_slides else temp(path)
-
-
 # Slides and tiles
 
 
 def slide_file(wildcards):
-    """A slide's file: where it lies, or where it is downloaded to.
+    """A slide's file: where it lies, or where a job of its own downloads it to.
 
-    One that was never there and is not to be downloaded is no error: its store says so, and its coming reruns it. One
-    that is gone after it was tiled stays the input, so that its tiles are kept.
+    One that is not there and is not to be downloaded, or is downloaded by the job that tiles it, is no input; in the
+    first case its store says so, and its coming reruns it. One that is gone after it was tiled stays the input, so that
+    its tiles are kept.
     """
     file = listed_slides(wildcards)[wildcards.slide]
     found = planning.find_slide(file)
-    if found is None and cohort_of(wildcards).slides.download:
-        return f"results/{wildcards.cohort}/slides/{Path(file).name}"
     tiled = Path(tile_store(wildcards, wildcards.slide)).is_file()
-    return found or (file if tiled else [])
+    if found or not cohort_of(wildcards).slides.download:
+        return found or (file if tiled else [])
+    if not study.downloads.keep_slides:
+        return []
+    name = Path(file).name
+    came = Path(f"results/{wildcards.cohort}/logs/download_slide/{name}.log").is_file()
+    return f"results/{wildcards.cohort}/slides/{name}" if came or not tiled else file
+
+
+def slide_to_bring(wildcards):
+    """Where the job that tiles a slide downloads it to, if it does."""
+    file = listed_slides(wildcards)[wildcards.slide]
+    is_brought = cohort_of(wildcards).slides.download and not study.downloads.keep_slides
+    if is_brought and planning.find_slide(file) is None:
+        return f"results/{wildcards.cohort}/slides/{Path(file).name}"
+    return None
 
 
 def configured_mpp(wildcards):
@@ -242,16 +255,13 @@ def stores_of_set(name):
 
 
 def slides_of_chunk(wildcards):
-    return [
-        slide
-        for slide in listed_slides(wildcards)
-        if planning.chunk_of(slide, chunks=study.predictions.chunks) == int(wildcards.chunk)
-    ]
+    chunks = planning.slides_by_chunk(assembled(wildcards).sheet, chunks=study.predictions.chunks)
+    return chunks[int(wildcards.chunk)]
 
 
 def chunk_files(wildcards):
     """The predictions of a cohort: a file for each chunk that has slides."""
-    chunks = {planning.chunk_of(slide, chunks=study.predictions.chunks) for slide in listed_slides(wildcards)}
+    chunks = planning.slides_by_chunk(assembled(wildcards).sheet, chunks=study.predictions.chunks)
     return [f"results/{wildcards.cohort}/predictions/{chunk}.h5" for chunk in sorted(chunks)]
 
 
@@ -332,6 +342,7 @@ def what_the_doctor_asks(cohort):
         "path_to_traits": f"results/{cohort}/flow_traits.tsv",
         "path_to_clinical": f"results/{cohort}/survival/clinical.tsv",
         "path_to_manifest": input_path(slides.manifest, kind="manifest", cohort=cohort),
+        "folder_of_stores": f"results/{cohort}/tiles",
         "downloaded_to": f"results/{cohort}/slides" if slides.download else None,
         "configured_mpp": slides.mpp,
         "traits": len(study.cohorts[cohort].traits),

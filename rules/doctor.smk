@@ -3,6 +3,10 @@
 # Requires the assembled cohorts. Makes no file, so that it looks anew each time.
 
 
+localrules:
+    doctor,
+
+
 rule doctor:
     input:
         tables_of_assembly,

@@ -1,16 +1,17 @@
 # Inputs from the portals: manifests, tables and slides that the configuration names by a place and not by a path.
 #
 # Requires a network, where anything is to be fetched. Makes results/input/ (tables, which cohorts share), and per cohort
-# input/gdc_manifest.txt, input/gdc_files.tsv (today's ids of its slides) and slides/. What is fetched is pinned: only
-# deleting it, or naming another place, fetches it anew; so neither the code nor how transfers are made is a parameter.
-# These rules run where Snakemake does, because compute nodes rarely have a way out.
+# input/gdc_manifest.txt and slides/; beside them, as a memory of its jobs, input/gdc_files.tsv (today's ids of slides).
+# What is fetched is pinned: it is fetched anew when another place is named, when a slide's md5 in the list changes, or
+# by --forcerun with the rule's name; so neither the code nor how transfers are made is a parameter. These rules run
+# where Snakemake does, because compute nodes rarely have a way out. Slides that are not kept are downloaded by the job
+# that tiles them (tiles.smk), wherever that runs.
 
 
 localrules:
     query_manifest,
     fetch_gdc_table,
     fetch_clinical,
-    resolve_slides,
     download_slide,
 
 
@@ -66,27 +67,9 @@ rule fetch_clinical:
         "../workflow_scripts/fetch_clinical.py"
 
 
-rule resolve_slides:
-    input:
-        sheet=lambda wildcards: assembled(wildcards).sheet,
-    output:
-        files="results/{cohort}/input/gdc_files.tsv",
-    log:
-        "results/{cohort}/logs/resolve_slides.log",
-    benchmark:
-        "results/{cohort}/benchmarks/resolve_slides.tsv"
-    conda:
-        "../envs/histocarta.yaml"
-    script:
-        "../workflow_scripts/resolve_slides.py"
-
-
 rule download_slide:
-    input:
-        # Ids that are looked up anew are no reason to download anew.
-        files=ancient(rules.resolve_slides.output.files),
     output:
-        slide=kept_or_temporary("results/{cohort}/slides/{file}"),
+        slide="results/{cohort}/slides/{file}",
     log:
         "results/{cohort}/logs/download_slide/{file}.log",
     benchmark:
@@ -97,5 +80,8 @@ rule download_slide:
         "../envs/histocarta.yaml"
     resources:
         downloads=1,
+    params:
+        # A slide of another md5 is another slide.
+        md5=lambda wildcards: planning.in_sheet(assembled(wildcards).sheet, wildcards.file.rpartition(".")[0], "md5"),
     script:
         "../workflow_scripts/download_slide.py"

@@ -13,7 +13,7 @@ rule describe_clinical:
     benchmark:
         "results/{cohort}/benchmarks/describe_clinical.tsv"
     # First of all: a misspelt column stops the run before slides are read and models trained.
-    priority: 2
+    priority: 1
     conda:
         "../envs/histocarta.yaml"
     params:

@@ -13,17 +13,20 @@ rule tile_slide:
         "results/{cohort}/logs/tile_slide/{slide}.log",
     benchmark:
         "results/{cohort}/benchmarks/tile_slide/{slide}.tsv"
-    # Before downloads, so that slides which are not kept do not wait on the disk.
-    priority: 1
     conda:
         "../envs/histocarta.yaml"
+    resources:
+        downloads=lambda wildcards: 1 if slide_to_bring(wildcards) else 0,
     params:
         tiles=study.tiles.model_dump(),
+        brought=slide_to_bring,
         configured_mpp=configured_mpp,
         md5=listed_md5,
         code=code_of("tile_slide"),
     script:
         "../workflow_scripts/tile_slide.py"
+        if study.downloads.keep_slides
+        else "../workflow_scripts/tile_brought_slide.py"
 
 
 rule list_slides:

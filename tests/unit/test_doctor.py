@@ -71,6 +71,7 @@ def test_the_estimate_grows_with_the_slides_bytes_and_the_tiles_area(tmp_path):
     (tmp_path / "a.svs").write_bytes(b"x" * 1_000_000)
     sheet = sheet_of(tmp_path / "a.svs", tmp_path / "b.svs", tmp_path / "c.svs")
     asked = {"tile_px": 512, "mpp": 0.5, "traits": 2, "rounds": 5, "chunks": 4, "figures": 9}
+    asked["folder_of_stores"] = tmp_path / "tiles"
     found = doctor.estimate(sheet, {"b.svs": 1_000_000_000}, is_downloaded=True, **asked)
     assert (found.slide_bytes, found.download_bytes, found.models) == (1_001_000_000, 1_000_000_000, 10)
     # 191 mm² of tissue per GB in tiles of 0.256 mm; 0.57 bytes per px.
@@ -81,6 +82,11 @@ def test_the_estimate_grows_with_the_slides_bytes_and_the_tiles_area(tmp_path):
     assert finer.tiles == pytest.approx(4 * found.tiles, abs=4)
     here = doctor.estimate(sheet, {"b.svs": 1_000_000_000}, is_downloaded=False, **asked)
     assert (here.slide_bytes, here.download_bytes, here.jobs["downloads"]) == (1_000_000, 0, 0)
+    # What was tiled is done.
+    (tmp_path / "tiles").mkdir()
+    (tmp_path / "tiles" / "S1.h5").touch()
+    rest = doctor.estimate(sheet, {"b.svs": 1_000_000_000}, is_downloaded=True, **asked)
+    assert (rest.slide_bytes, rest.download_bytes, rest.jobs["tiling"]) == (1_000_000, 0, 2)
 
 
 def test_a_disk_that_is_too_small_is_an_error_before_the_first_byte(tmp_path):

@@ -66,6 +66,10 @@ def test_each_step_counts_slides_and_patients():
 def test_a_slide_without_a_value_of_any_trait_is_without_expression():
     table = flow.cohort_flow(SHEET, SPLIT, {"other": OTHER}, CLINICAL).set_index("step")
     assert (table.loc["labelled", "n_slides"], table.loc["unlabelled", "n_slides"]) == (4, 1)
+    one_of_a = OTHER.assign(tier=["unlabelled", "ood_near", "ood", "unlabelled", "ood"])
+    table = flow.cohort_flow(SHEET, SPLIT, {"other": one_of_a}, CLINICAL).set_index("step")
+    # A's other slide has a value.
+    assert (table.loc["unlabelled", "n_slides"], table.loc["unlabelled", "n_patients"]) == (2, 1)
 
 
 def test_a_traits_slides_are_counted_per_tier_and_set():

@@ -309,3 +309,13 @@ def test_a_folder_that_is_absent_or_has_no_slides_annotations_is_an_error(plain_
         planning.annotation_files(plain_sheet, tmp_path / "nowhere")
     with pytest.raises(InputError, match=r"as in S1\.geojson, found none among 4 files \(a.xml, b.xml, c.xml, …\)"):
         planning.annotation_files(plain_sheet, folder("a.xml", "b.xml", "c.xml", "d.xml"))
+
+
+def test_slides_are_dealt_to_chunks_by_their_names_each_once(tmp_path):
+    names = [f"s{number}" for number in range(50)]
+    rows = "".join(f"{name}\t{name}.svs\tlisted\t\n" for name in names)
+    path = tmp_path / "sheet.tsv"
+    path.write_text(f"slide_id\tfile\tstatus\tmpp\n{rows}")
+    dealt = planning.slides_by_chunk(path, chunks=4)
+    assert sorted(name for chunk in dealt.values() for name in chunk) == sorted(names)
+    assert all(planning.chunk_of(name, chunks=4) == chunk for chunk, mine in dealt.items() for name in mine)

@@ -82,15 +82,61 @@ def test_code_and_the_ways_of_transfer_are_no_reason_to_fetch_again(portal, fetc
     assert fetched.planned(TARGET) == {}
 
 
-def test_slides_that_are_not_kept_go_when_they_are_tiled_and_come_again_when_they_are_needed(portal, fetched):
+def test_slides_that_are_not_kept_go_when_they_are_tiled_and_come_again_when_they_are_needed(finished, portal, fetched):
     configure(fetched, portal, keep_slides=False)
     assert fetched.snakemake(TARGET).returncode == 0
-    assert list((fetched.folder / "results/mini/slides").glob("[!.]*")) == []
-    assert len(list((fetched.folder / "results/mini/tiles").iterdir())) == 8
+    assert list((fetched.folder / "results/mini/slides").iterdir()) == []
+    assert made(fetched) == made(finished)
     assert fetched.planned(TARGET) == {}
     fetched.edit(MINI, "tile_px: 64", "tile_px: 128")
-    plan = fetched.planned(TARGET)
-    assert plan == {"download_slide": 8, "tile_slide": 8, "list_slides": 1}
+    assert fetched.planned(TARGET) == {"tile_slide": 8, "list_slides": 1}
+    before = len(portal.data_requests())
+    assert fetched.snakemake(TARGET).returncode == 0
+    assert len(portal.data_requests()) - before == 8
+
+
+def test_a_change_of_the_list_and_of_a_stage_are_both_followed_in_one_run(portal, fetched):
+    assert fetched.snakemake(TARGET).returncode == 0
+    # The one of eight without which every set still has both classes.
+    out = slides_of(portal)[7].name
+    content = yaml.safe_load((fetched.folder / MINI).read_text())
+    content["cohorts"]["mini"]["slides"]["exclude"] = {out: "of another study"}
+    content["tiles"]["tile_px"] = 128
+    (fetched.folder / MINI).write_text(yaml.safe_dump(content))
+    before = len(portal.requests)
+    run = fetched.snakemake(TARGET)
+    assert run.returncode == 0, run.stdout
+    rows = (fetched.folder / TARGET).read_text().splitlines()
+    assert ["left out: of another study" in row for row in rows].count(True) == 1
+    assert fetched.planned(TARGET) == {}
+    # Slides that are there ask nothing of the portal.
+    assert len(portal.requests) == before
+
+
+def test_a_slide_whose_md5_changes_in_the_list_is_downloaded_anew(portal, fetched):
+    assert fetched.snakemake(TARGET).returncode == 0
+    first = slides_of(portal)[0]
+    again = gdc_file(first.name, first.body + b"0", project="TCGA-MINI")
+    portal.files[portal.files.index(first)] = again
+    manifest = fetched.folder / "results/mini/input/gdc_manifest.txt"
+    manifest.write_text(manifest.read_text().replace(first.md5, again.md5))
+    run = fetched.snakemake(TARGET)
+    assert run.returncode == 0, run.stdout
+    assert (fetched.folder / "results/mini/slides" / first.name).read_bytes() == again.body
+    assert (fetched.folder / TARGET).read_text().count("\taccepted\t") == 8
+    assert fetched.planned(TARGET) == {}
+
+
+def test_a_slide_of_ones_own_that_is_removed_after_it_was_tiled_is_not_downloaded(finished, portal, fetched):
+    own = fetched.folder / "own"
+    own.mkdir()
+    first = slides_of(portal)[0]
+    (own / first.name).write_bytes(first.body)
+    fetched.edit(MINI, "download: true", "download: true\n      folder: own")
+    assert fetched.snakemake(TARGET).returncode == 0
+    assert not (fetched.folder / "results/mini/slides" / first.name).exists()
+    (own / first.name).unlink()
+    assert fetched.planned(TARGET) == {}
 
 
 def test_a_slide_that_the_portal_no_longer_has_is_excluded_with_that_reason(portal, fetched):
@@ -111,7 +157,7 @@ def test_a_slide_that_the_portal_no_longer_has_is_excluded_with_that_reason(port
 
 def test_a_download_that_fails_is_one_clear_line_and_the_next_run_goes_on(portal, fetched):
     configure(fetched, portal, patience={"attempts": 1, "stall_s": 10})
-    assert fetched.snakemake("results/mini/input/gdc_files.tsv").returncode == 0
+    assert fetched.snakemake("results/mini/splits.tsv").returncode == 0
     before = len(portal.data_requests())
     portal.faults.extend(["500"])
     run = fetched.snakemake(TARGET, "--keep-going")
@@ -124,7 +170,7 @@ def test_a_download_that_fails_is_one_clear_line_and_the_next_run_goes_on(portal
 
 
 def test_a_run_killed_while_it_downloads_goes_on_to_the_same_cohort(finished, portal, fetched):
-    assert fetched.snakemake("results/mini/input/gdc_files.tsv").returncode == 0
+    assert fetched.snakemake("results/mini/splits.tsv").returncode == 0
     portal.pause_s = 0.3
     command = [sys.executable, "-m", "snakemake", TARGET, "--cores", "2", "--configfile", MINI]
     folder = fetched.folder / "results/mini/slides"

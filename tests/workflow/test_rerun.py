@@ -124,3 +124,11 @@ def test_two_runs_do_not_write_at_once(copy):
         run = copy.snakemake("--forcerun", "summarise")
     assert run.returncode != 0
     assert "another run is writing into results/" in run.stdout
+
+
+def test_a_cohort_whose_assembly_failed_is_not_taken_for_a_finished_one(copy):
+    copy.edit(MINI, "validation: 0.3", "validation: 0.01")
+    for _ in range(2):
+        run = copy.snakemake()
+        assert run.returncode != 0
+        assert "expected a patient or more in each set" in run.stdout

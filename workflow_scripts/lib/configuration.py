@@ -43,6 +43,8 @@ PUBLISHED_TABLES = ("mrna", "mirna")
 
 # What stands beside the traits' names in our files: tiles without a trait, and the tiles' places.
 RESERVED_TRAITS = ("none", "coords")
+# What stands beside the cohorts' folders under results/.
+RESERVED_COHORTS = ("input",)
 # The label of tiles under no annotation, see `annotations.label_tiles`.
 BACKGROUND = "background"
 
@@ -71,7 +73,8 @@ class Slides(Section):
         "the project's open diagnostic slides (Methods, Data).",
     )
     folder: Path | None = Field(
-        None, description="Folder of slides, or of folders of slides; all of them when there is no manifest."
+        None,
+        description="Folder of slides: all of them, or with a manifest those listed, which may lie in folders below.",
     )
     download: bool = Field(
         False, description="Slides of the manifest that are not in `folder` are downloaded from the GDC."
@@ -92,7 +95,12 @@ class Slides(Section):
     @model_validator(mode="after")
     def _check_one_source(self) -> Self:
         if (self.sheet is None) == (self.folder is None and self.manifest is None):
-            raise ValueError("expected either `sheet`, or `manifest` or `folder` or both")
+            given = [name for name in ("sheet", "manifest", "folder") if getattr(self, name) is not None]
+            raise ValueError(
+                "expected either `sheet`, or `manifest` or `folder` or both, found "
+                f"{' and '.join(given) or 'none of them'}. An overlay adds to what config.yaml gives a cohort of the "
+                "same name: set to null what is not wanted, and `download` to false"
+            )
         if self.download and self.manifest is None:
             raise ValueError("`download` needs a `manifest`, which says what to download")
         if self.manifest is not None and self.folder is None and not self.download:
@@ -103,7 +111,7 @@ class Slides(Section):
 class OwnTable(Section):
     """An expression table of one's own: TSV, or CSV by its suffix; a row per sample or patient, its id first."""
 
-    path: Path = Field(description="The file.")
+    path: TableSource = Field(description="The file: a path, or `gdc:<id>/<file name>` to fetch.")
     sample_type: Annotated[str, StringConstraints(pattern="^[0-9]{2}$")] | None = Field(
         None, description="Sample type of rows whose id is a patient's alone (`01`: primary tumour); none: unknown."
     )
@@ -131,7 +139,7 @@ class Expression(Section):
             if source is not None
         }
         own = {
-            name: {"source": str(table.path), "kind": "table", "sample_type": table.sample_type}
+            name: {"source": table.path, "kind": "table", "sample_type": table.sample_type}
             for name, table in self.tables.items()
         }
         return given | own
@@ -235,11 +243,11 @@ class Downloads(Section):
         description="cBioPortal's data hub, a folder per study.",
     )
     token_file: Path | None = Field(
-        None, description="File with a GDC token, for what is not open. Read at use; never logged or written."
+        None, description="File with a GDC token, for tables that are not open. Read at use; never logged or written."
     )
     keep_slides: bool = Field(
         True,
-        description="Downloaded slides are kept. false: each is deleted when it is tiled, and comes again if need be.",
+        description="false: the job that tiles a slide downloads it and deletes it, so that few are on the disk.",
     )
     at_once: Positive = Field(4, description="Slides that are downloaded at once.")
     patience: Patience = Field(Patience(), description="How long a portal is waited for.")
@@ -438,8 +446,11 @@ class Configuration(Section):
     controls: Controls = Controls()
 
     def of_cohort(self, name: str) -> dict[str, Any]:
-        """The whole configuration as plain values, of one cohort and its traits alone: what its results stand on."""
-        content = self.model_dump(mode="json")
+        """The configuration as plain values, of one cohort and its traits alone: what its results stand on.
+
+        How files are fetched is left out: it makes no difference to what they are.
+        """
+        content = self.model_dump(mode="json", exclude={"downloads"})
         traits = {trait: content["traits"][trait] for trait in self.cohorts[name].traits}
         return content | {"cohorts": {name: content["cohorts"][name]}, "traits": traits}
 
@@ -449,6 +460,9 @@ class Configuration(Section):
         for trait in RESERVED_TRAITS:
             if trait in self.traits:
                 raise ValueError(f"traits.{trait}: {trait!r} means something else in the results; rename the trait")
+        for cohort in RESERVED_COHORTS:
+            if cohort in self.cohorts:
+                raise ValueError(f"cohorts.{cohort}: results/{cohort} is of all cohorts; rename the cohort")
         for cohort in self.study.cohorts:
             _check_known(cohort, self.cohorts, "study.cohorts", "cohorts")
             self._check_cohort(cohort)

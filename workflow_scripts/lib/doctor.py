@@ -124,7 +124,7 @@ def examine_patients(flow: pd.DataFrame, traits: pd.DataFrame, clinical: pd.Data
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a cohort's run takes: slides' bytes on the disk and to download, tiles, bytes of tile stores, models."""
+    """What is still to come of a cohort: bytes of slides, and to download, tiles, bytes of stores, models, jobs."""
 
     slide_bytes: int
     download_bytes: int
@@ -149,6 +149,7 @@ def estimate(
     sheet: pd.DataFrame,
     sizes: Mapping[str, int],
     *,
+    folder_of_stores: str | Path,
     is_downloaded: bool,
     tile_px: int,
     mpp: float,
@@ -159,10 +160,13 @@ def estimate(
 ) -> Estimate:
     """Estimate a cohort's run from its slides' bytes: of files that are here, or else `sizes` (of a manifest, by name).
 
-    `is_downloaded` says whether slides that are not here are; else they count for nothing. Tiles and their stores are
+    Slides that have a tile store in `folder_of_stores` are done. `is_downloaded` says whether slides that are not here
+    are; else they count for nothing. Tiles and their stores are
     in proportion to the slides' bytes (TISSUE_MM2_PER_GB, STORED_BYTES_PER_PX).
     """
-    listed = sheet.loc[sheet["status"] == "listed", "file"]
+    listed = sheet[sheet["status"] == "listed"]
+    tiled = [(Path(folder_of_stores) / f"{slide}.h5").is_file() for slide in listed["slide_id"]]
+    listed = listed.loc[[not done for done in tiled], "file"]
     here = {file: planning.find_slide(file) for file in listed}
     present = sum(Path(path).stat().st_size for path in here.values() if path)
     absent = [Path(file).name for file, path in here.items() if path is None] if is_downloaded else []
@@ -188,6 +192,7 @@ def examine_cohort(
     path_to_traits: str | Path,
     path_to_clinical: str | Path,
     path_to_manifest: str | Path | None,
+    folder_of_stores: str | Path,
     downloaded_to: str | Path | None,
     configured_mpp: float | None,
     tile_px: int,
@@ -201,7 +206,15 @@ def examine_cohort(
     findings = examine_slides(sheet, target_mpp=mpp, configured_mpp=configured_mpp, downloaded_to=downloaded_to)
     findings += examine_patients(flow, traits, files.read_table(path_to_clinical))
     sizes, is_downloaded = _sizes_in_manifest(path_to_manifest), downloaded_to is not None
-    found = estimate(sheet, sizes, is_downloaded=is_downloaded, tile_px=tile_px, mpp=mpp, **counts)
+    found = estimate(
+        sheet,
+        sizes,
+        folder_of_stores=folder_of_stores,
+        is_downloaded=is_downloaded,
+        tile_px=tile_px,
+        mpp=mpp,
+        **counts,
+    )
     return report(title, findings, found.lines()), found
 
 

@@ -70,7 +70,7 @@ def fetch(
     if md5 is not None and not re.fullmatch(r"[0-9a-f]{32}", md5):
         raise InputError(f"{path}: expected an md5 of 32 hexadecimal digits in lower case, found {md5!r}.")
     path = Path(path)
-    with _writing_beside(path), _held_alone(_part_of(path)) as file:
+    with _naming_in_errors(path), held_alone(_part_of(path)) as file:
         if md5 is not None and _is_whole(path, md5=md5, size=size):
             log.info("%s: whole already", path.name)
             _discard(path)
@@ -375,10 +375,9 @@ def _is_whole(path: Path, *, md5: str, size: int | None) -> bool:
 
 
 @contextmanager
-def _writing_beside(path: Path) -> Iterator[None]:
-    """Make the folder of a file; an error of the disk in the block becomes an InputError that names the file."""
+def _naming_in_errors(path: Path) -> Iterator[None]:
+    """An error of the disk in the block becomes an InputError that names the file."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
         raise InputError(
@@ -388,11 +387,12 @@ def _writing_beside(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _held_alone(part: Path) -> Iterator[BinaryIO]:
-    """Open a scratch file, made if need be, that no other process writes before the block ends.
+def held_alone(part: Path) -> Iterator[BinaryIO]:
+    """Open a scratch file, made with its folder if need be, that no other process writes before the block ends.
 
     Where the file system has no locks there is a warning and none is held. A file that is empty in the end is removed.
     """
+    part.parent.mkdir(parents=True, exist_ok=True)
     file = _open_locked(part)
     try:
         yield file

@@ -33,12 +33,13 @@ def cohort_flow(
     valued = set().union(*(table.loc[table["tier"] != UNLABELLED, "slide_id"] for table in labels.values()))
     known = set(clinical.loc[clinical["time"].notna() & clinical["event"].notna(), "patient_id"])
     sets = listed["patient_id"].map(dict(zip(split["patient_id"], split["set"], strict=True)))
+    labelled, unlabelled = listed[listed["slide_id"].isin(valued)], listed[~listed["slide_id"].isin(valued)]
     steps = [
         ("lines", "Lines of the list", sheet),
         *(("excluded", name, rows) for name, rows in excluded.groupby(excluded["reason"].map(kind_of_reason))),
         ("listed", "Listed slides", listed),
-        ("labelled", "With expression", listed[listed["slide_id"].isin(valued)]),
-        ("unlabelled", "Without expression", listed[~listed["slide_id"].isin(valued)]),
+        ("labelled", "With expression", labelled),
+        ("unlabelled", "Without expression", unlabelled),
         ("survival", "With survival", listed[listed["patient_id"].isin(known)]),
         ("dx1", "DX1 slides", listed[(listed["diagnostic_index"] == 1).fillna(False).astype(bool)]),
         ("test", "Test set", listed[sets == splits.TEST]),
@@ -53,7 +54,11 @@ def cohort_flow(
         }
         for step, name, part in steps
     ]
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    # A patient with a value of one slide has expression.
+    without = set(unlabelled["patient_id"]) - set(labelled["patient_id"])
+    table.loc[table["step"] == "unlabelled", "n_patients"] = len(without)
+    return table
 
 
 def trait_flow(

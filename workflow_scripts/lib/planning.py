@@ -79,6 +79,11 @@ def held_out_slides(path_to_sheet: str | Path, path_to_splits: str | Path, slide
     return [slide for slide in slides if slide in held_out]
 
 
+def slides_by_chunk(path_to_sheet: str | Path, *, chunks: int) -> dict[int, list[str]]:
+    """The usable slides that each of `chunks` jobs is dealt, by `chunk_of`, in the sheet's order; no empty chunk."""
+    return _slides_by_chunk(*_version(path_to_sheet), chunks)
+
+
 def chunk_of(slide_id: str, *, chunks: int) -> int:
     """Which of `chunks` jobs a slide is dealt to, from 0: by its name alone, so that a new slide moves no other."""
     return int(hashlib.sha256(slide_id.encode()).hexdigest()[:8], 16) % chunks
@@ -140,6 +145,14 @@ def _annotations_in(
 
 def _first_few(names: list[str]) -> str:
     return f" ({', '.join(names[:3])}{', …' if len(names) > 3 else ''})" if names else ""
+
+
+@lru_cache(maxsize=16)
+def _slides_by_chunk(path: str, written_ns: int, chunks: int) -> dict[int, list[str]]:
+    found: dict[int, list[str]] = {}
+    for slide in _usable_files(path, written_ns):
+        found.setdefault(chunk_of(slide, chunks=chunks), []).append(slide)
+    return found
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,7 @@ A source is text in the configuration, one of
 - `cbioportal:<study>`, as `cbioportal:brca_tcga`: the clinical file of a study's patients in cBioPortal's data hub;
 - anything else: a path.
 
-What is fetched lies under `results/`, is pinned there, and is fetched anew only after it was deleted.
+What is fetched lies under `results/` and is pinned there.
 """
 
 import re
@@ -30,7 +30,7 @@ _PORTALS = ("gdc:", "cbioportal:")
 
 def checked(source: str, *, kind: Kind) -> str:
     """The source as it is. Raises ValueError when it names a portal and is not of its kind's form."""
-    if source.startswith(_PORTALS) and parts(source, kind=kind) is None:
+    if source.casefold().startswith(_PORTALS) and parts(source, kind=kind) is None:
         raise ValueError(f"expected a path or {_FORMS[kind][1]}, found {source!r}")
     return source
 
