@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,12 +15,15 @@ import yaml
 from checkouts import MINI, REPOSITORY, Checkout
 from gdc_server import GdcFile, GdcServer, gdc_file
 
+# One worker fetches the cohort once for all of them.
+pytestmark = pytest.mark.xdist_group("portals")
+
 TARGET = "results/mini/slides.tsv"
 TABLES = {"mrna": "mrna.geneExp.tsv", "mirna": "mirna.csv"}
 
 
-@pytest.fixture
-def portal(finished):
+@contextmanager
+def portal_of(finished: Checkout) -> Iterator[GdcServer]:
     """A portal that holds the mini cohort's inputs: its slides under new ids, its tables, and its clinical file."""
     inputs = finished.folder / "results" / "mini" / "input"
     slides = [
@@ -28,6 +33,23 @@ def portal(finished):
     with GdcServer(*slides, *tables) as server:
         server.answers["/hub/mini_study/data_clinical_patient.txt"] = (inputs / "clinical.tsv").read_bytes()
         yield server
+
+
+@pytest.fixture
+def portal(finished):
+    with portal_of(finished) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def arrived(finished, tmp_path_factory):
+    """A portal, and a checkout in which the cohort was fetched from it. Tests change copies only."""
+    with portal_of(finished) as server:
+        checkout = Checkout(REPOSITORY).copy_to(tmp_path_factory.mktemp("arrived") / "checkout", with_results=False)
+        configure(checkout, server)
+        run = checkout.snakemake(TARGET)
+        assert run.returncode == 0, run.stdout
+        yield server, checkout
 
 
 @pytest.fixture
@@ -63,9 +85,8 @@ def made(checkout: Checkout) -> dict[str, bytes]:
     return {str(path.relative_to(results)): path.read_bytes() for path in sorted(found)}
 
 
-def test_the_cohort_that_is_fetched_is_the_cohort_that_lay_here(finished, portal, fetched):
-    run = fetched.snakemake(TARGET)
-    assert run.returncode == 0, run.stdout
+def test_the_cohort_that_is_fetched_is_the_cohort_that_lay_here(finished, arrived):
+    portal, fetched = arrived
     assert made(fetched) == made(finished)
     # The manifest is pinned, with what was asked and when.
     pin = json.loads((fetched.folder / "results/mini/input/gdc_manifest.json").read_text())
@@ -74,8 +95,8 @@ def test_the_cohort_that_is_fetched_is_the_cohort_that_lay_here(finished, portal
     assert fetched.planned(TARGET) == {}
 
 
-def test_code_and_the_ways_of_transfer_are_no_reason_to_fetch_again(portal, fetched):
-    assert fetched.snakemake(TARGET).returncode == 0
+def test_code_and_the_ways_of_transfer_are_no_reason_to_fetch_again(arrived, tmp_path):
+    portal, fetched = arrived[0], arrived[1].copy_to(tmp_path / "copy", with_results=True)
     fetched.edit("workflow_scripts/lib/gdc.py", "FILES_PER_ANSWER = 1000", "FILES_PER_ANSWER = 999")
     fetched.edit("workflow_scripts/lib/downloads.py", "FRESH_STARTS = 2", "FRESH_STARTS = 3")
     configure(fetched, portal, at_once=1, patience={"attempts": 3, "stall_s": 20})
@@ -95,8 +116,8 @@ def test_slides_that_are_not_kept_go_when_they_are_tiled_and_come_again_when_the
     assert len(portal.data_requests()) - before == 8
 
 
-def test_a_change_of_the_list_and_of_a_stage_are_both_followed_in_one_run(portal, fetched):
-    assert fetched.snakemake(TARGET).returncode == 0
+def test_a_change_of_the_list_and_of_a_stage_are_both_followed_in_one_run(arrived, tmp_path):
+    portal, fetched = arrived[0], arrived[1].copy_to(tmp_path / "copy", with_results=True)
     # The one of eight without which every set still has both classes.
     out = slides_of(portal)[7].name
     content = yaml.safe_load((fetched.folder / MINI).read_text())
@@ -113,11 +134,11 @@ def test_a_change_of_the_list_and_of_a_stage_are_both_followed_in_one_run(portal
     assert len(portal.requests) == before
 
 
-def test_a_slide_whose_md5_changes_in_the_list_is_downloaded_anew(portal, fetched):
-    assert fetched.snakemake(TARGET).returncode == 0
+def test_a_slide_whose_md5_changes_in_the_list_is_downloaded_anew(arrived, tmp_path, monkeypatch):
+    portal, fetched = arrived[0], arrived[1].copy_to(tmp_path / "copy", with_results=True)
     first = slides_of(portal)[0]
     again = gdc_file(first.name, first.body + b"0", project="TCGA-MINI")
-    portal.files[portal.files.index(first)] = again
+    monkeypatch.setattr(portal, "files", [again if file is first else file for file in portal.files])
     manifest = fetched.folder / "results/mini/input/gdc_manifest.txt"
     manifest.write_text(manifest.read_text().replace(first.md5, again.md5))
     run = fetched.snakemake(TARGET)
@@ -171,7 +192,7 @@ def test_a_download_that_fails_is_one_clear_line_and_the_next_run_goes_on(portal
 
 def test_a_run_killed_while_it_downloads_goes_on_to_the_same_cohort(finished, portal, fetched):
     assert fetched.snakemake("results/mini/splits.tsv").returncode == 0
-    portal.pause_s = 0.3
+    portal.pause_s = 0.02
     command = [sys.executable, "-m", "snakemake", TARGET, "--cores", "2", "--configfile", MINI]
     folder = fetched.folder / "results/mini/slides"
     for wanted in (1, 4):
