@@ -61,7 +61,8 @@ def annotated_slide(
     figure = style.new(style.DOUBLE_COLUMN_MM, sum(heights) + 12 + 2 * len(names))
     axes, below = figure.subplots(2, 1, height_ratios=heights)
     below.set_axis_off()
-    below.text(0, 1, remarks, va="top", fontsize=6, color=style.FAINT, transform=below.transAxes)
+    # Names from outside may have dollars, and are no formulas.
+    below.text(0, 1, remarks, va="top", fontsize=6, color=style.FAINT, transform=below.transAxes, parse_math=False)
     style.slide_picture(axes, thumbnail, width * mm, height * mm)
     style.scale_bar(axes, width * mm, height * mm)
     colours = dict(zip(classes, style.OUTLINES, strict=False))
@@ -111,6 +112,7 @@ def _add_legend(figure: Figure, handles: Sequence[Patch], labels: Sequence[str])
     legend = figure.legend(handles, [" "] * len(labels), loc="outside lower center", ncols=2)
     # A legend that is given a label with "_" before it (CAMELYON16's classes) leaves it out.
     for text, label in zip(legend.get_texts(), labels, strict=True):
+        text.set_parse_math(False)
         text.set_text(label)
 
 

@@ -79,8 +79,6 @@ RC = _DEFAULTS | {
     "axes.edgecolor": INK,
     "axes.labelcolor": INK,
     "text.color": INK,
-    # No figure has formulas, and names from outside may have dollars.
-    "text.parse_math": False,
     "xtick.color": INK,
     "ytick.color": INK,
     "xtick.major.width": 0.6,
