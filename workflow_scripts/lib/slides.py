@@ -129,7 +129,7 @@ def open_slide(path: str | Path | None) -> Iterator[openslide.OpenSlide]:
         integrity.tiled_images(path)
         slide = openslide.OpenSlide(path)
     except integrity.DamagedFile as error:
-        raise SlideRefused(f"cannot be opened: {error}") from error
+        raise SlideRefused(f"cannot be opened, cut short or damaged: {error}") from error
     except OSError as error:
         raise SlideRefused(f"cannot be opened: {error.strerror}") from error
     except openslide.OpenSlideUnsupportedFormatError as error:
