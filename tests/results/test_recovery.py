@@ -44,7 +44,7 @@ def test_the_demo_lists_what_it_left_out_and_why():
     excluded = slides[slides["status"] == "excluded"]
     assert len(slides) == 84
     assert sorted(reason.split(":")[0] for reason in excluded["reason"]) == [
-        "cannot be opened", "no µm/px in the file and none configured",
+        "cannot be opened, cut short or damaged", "no µm/px in the file and none configured",
     ]  # fmt: skip
     assert (slides.loc[slides["status"] == "accepted", "n_tiles"] == 0).sum() == 1, "the blank slide"
     assert slides["reason"].str.startswith("blank").sum() == 1
