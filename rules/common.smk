@@ -180,11 +180,10 @@ def slide_file(wildcards):
 
 def slide_to_bring(wildcards):
     """Where the job that tiles a slide downloads it to, if it does."""
+    if study.downloads.keep_slides or not cohort_of(wildcards).slides.download:
+        return None
     file = listed_slides(wildcards)[wildcards.slide]
-    is_brought = cohort_of(wildcards).slides.download and not study.downloads.keep_slides
-    if is_brought and planning.find_slide(file) is None:
-        return f"results/{wildcards.cohort}/slides/{Path(file).name}"
-    return None
+    return None if planning.find_slide(file) else f"results/{wildcards.cohort}/slides/{Path(file).name}"
 
 
 def configured_mpp(wildcards):
