@@ -3,12 +3,9 @@
 import json
 from pathlib import Path
 
-import pytest
 from checkouts import MINI, Checkout
 
 from workflow_scripts.lib import annotated_slides, files, planning
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 SECTION = """\
     annotations:

@@ -9,10 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from checkouts import MINI, Checkout, tables_of
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def start(checkout: Checkout, log: Path) -> subprocess.Popen:

@@ -15,9 +15,6 @@ import yaml
 from checkouts import MINI, REPOSITORY, Checkout
 from gdc_server import GdcFile, GdcServer, gdc_file
 
-# One worker fetches the cohort once for all of them.
-pytestmark = pytest.mark.xdist_group("portals")
-
 TARGET = "results/mini/slides.tsv"
 TABLES = {"mrna": "mrna.geneExp.tsv", "mirna": "mirna.csv"}
 

@@ -44,7 +44,6 @@ def test_the_whole_study_is_planned_every_slide_model_and_figure(assembled):
     table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", said, re.MULTILINE | re.DOTALL)[1]
     planned = {name: int(count) for name, count in (line.split() for line in table.splitlines())}
     assert planned["download_slide"] == planned["tile_slide"] == 761 + 469
-    assert planned["resolve_slides"] == 2
     # Five rounds of nine and of five traits.
     assert planned["train_model"] == 5 * (9 + 5)
     figures = {

@@ -9,8 +9,6 @@ from checkouts import MINI
 
 from workflow_scripts.lib import planning
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 TILES = "workflow_scripts/lib/tiles.py"
 SURVIVAL = {
     "analyse_survival", "draw_survival_curves", "draw_hazard_ratios", "draw_expression_survival",
