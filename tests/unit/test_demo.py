@@ -248,7 +248,7 @@ def test_every_special_patient_is_there(made, planned):
 def test_the_cohort_s_own_readers_read_its_tables(made, planned):
     truth = table(made / "truth" / "slides.tsv").groupby("patient_id")[[f"share_{GENE}", f"share_{MIRNA}"]].mean()
     for path, feature, kind in (("mrna.geneExp.tsv", GENE, "mrna"), ("mirna.csv", MIRNA, "mirna")):
-        values = expression.one_value_per_sample_type(expression.read_expression(made / path, feature, kind=kind))
+        values = expression.one_value_per_sample_type(expression.read_features(made / path, [feature], kind=kind))
         assert (values["value"] > 0).all()
         primary = values[values["sample_type"] == "01"].set_index("patient_id")["value"]
         both = truth.join(primary.drop(special(planned, "metastasis")), how="inner")

@@ -554,6 +554,7 @@ def test_the_token_is_read_when_it_is_used(path, token_file):
         server.token = "renewed"
         token_file.write_text("renewed")
         fetch(server, controlled, path, token_file=token_file)
+    assert path.read_bytes() == controlled.body
 
 
 def test_the_token_does_not_go_to_another_host_after_a_redirect(path, token_file):

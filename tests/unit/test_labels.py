@@ -241,7 +241,7 @@ def test_colon_slides_are_labelled_by_fifths(shared_data):
     colon = shared_data / "colon"
     sheet = cohorts.list_from_manifest(colon / "gdc_manifest.txt", colon / "slides")
     values = expression.one_value_per_sample_type(
-        expression.read_expression(colon / "mrna.geneExp.tsv", "MOSA", kind="mrna")
+        expression.read_features(colon / "mrna.geneExp.tsv", ["MOSA"], kind="mrna")
     )
     patients = set(clinical.read_clinical(colon / "clinical.tsv")["patient_id"])
     table = labels.label_slides(sheet, values, patients=patients)
@@ -256,7 +256,7 @@ def test_brca_slides_take_the_value_of_their_own_sample_type(shared_data, tmp_pa
         (tmp_path / name).touch()
     sheet = cohorts.list_from_folder(tmp_path)
     values = expression.one_value_per_sample_type(
-        expression.read_expression(shared_data / "tcga" / "BRCA_mirna_rpm.csv", "hsa-mir-17", kind="table")
+        expression.read_features(shared_data / "tcga" / "BRCA_mirna_rpm.csv", ["hsa-mir-17"], kind="table")
     )
     firehose = shared_data / "tcga" / "brca_tcga_firehose_legacy_clinical_data.tsv"
     table = labels.label_slides(sheet, values, patients=set(clinical.read_clinical(firehose)["patient_id"]))

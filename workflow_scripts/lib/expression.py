@@ -34,11 +34,6 @@ class _Row(NamedTuple):
     cells: list[str]
 
 
-def read_expression(path: str | Path, feature: str, *, kind: Kind, sample_type: str = "") -> pd.DataFrame:
-    """The long table of one feature; see `read_features`."""
-    return read_features(path, [feature], kind=kind, sample_type=sample_type)
-
-
 def read_features(path: str | Path, features: Sequence[str], *, kind: Kind, sample_type: str = "") -> pd.DataFrame:
     """Several features in one pass over a table, a row per feature and column of the file that has a value.
 
