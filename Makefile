@@ -23,7 +23,7 @@ doctor: $(READY) ## what a run will need and miss; CONFIG=studies/….yaml for a
 	@$(SNAKEMAKE) doctor $(if $(CONFIG),--configfile $(CONFIG)) --quiet all
 
 test: $(READY) ## unit tests and workflow tests
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-results: $(READY) ## tests of the results that `make demo` built
 	$(BIN)/python -m pytest tests/results

@@ -15,7 +15,7 @@ run_combination() {
         ".venv-$name/bin/pip" install --quiet --requirement ".venv-$name/requirements.in"
         touch ".venv-$name/.ready"
     fi
-    ".venv-$name/bin/python" -m pytest -n 2 --dist loadfile -q
+    ".venv-$name/bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 }
 
 run_combination "${PYTHON:-python3}" 2.11 0.26
