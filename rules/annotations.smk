@@ -17,7 +17,7 @@ rule read_annotations:
     benchmark:
         "results/{cohort}/benchmarks/read_annotations/{slide}.tsv"
     wildcard_constraints:
-        cohort="|".join(map(re.escape, annotated_cohorts())) or "(?!)",
+        cohort=one_of(annotated_cohorts()),
     conda:
         "../envs/histocarta.yaml"
     params:
@@ -41,7 +41,7 @@ rule list_annotations:
     benchmark:
         "results/{cohort}/benchmarks/list_annotations.tsv"
     wildcard_constraints:
-        cohort="|".join(map(re.escape, annotated_cohorts())) or "(?!)",
+        cohort=one_of(annotated_cohorts()),
     conda:
         "../envs/histocarta.yaml"
     params:
@@ -69,7 +69,7 @@ rule draw_annotations:
     benchmark:
         "results/{cohort}/benchmarks/draw_annotations/{slide}.tsv"
     wildcard_constraints:
-        cohort="|".join(map(re.escape, annotated_cohorts())) or "(?!)",
+        cohort=one_of(annotated_cohorts()),
     conda:
         "../envs/histocarta.yaml"
     params:

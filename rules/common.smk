@@ -28,6 +28,11 @@ def code_of(rule_name):
     return provenance.code_version(Path(workflow.basedir) / "workflow_scripts" / f"{rule_name}.py")
 
 
+def one_of(names):
+    """A wildcard's pattern that these names match and nothing else; without a name, nothing does."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 def cohort_of(wildcards):
     return study.cohorts[wildcards.cohort]
 
@@ -83,7 +88,7 @@ def hold_results():
 
 def input_path(source, *, kind, cohort):
     """Where a configured source lies, fetched or not; None where it is not given."""
-    return None if source is None else sources.local_path(str(source), kind=kind, cohort=cohort)
+    return None if source is None else sources.local_path(source, kind=kind, cohort=cohort)
 
 
 def expression_tables(wildcards):
@@ -136,13 +141,9 @@ def folder_listing(wildcards):
 
 
 def queried_cohorts():
-    """A pattern of the cohorts whose manifest is asked for at the GDC."""
-    found = [name for name, cohort in study.cohorts.items() if is_fetched(cohort.slides.manifest, kind="manifest")]
-    return "|".join(map(re.escape, found)) or "(?!)"
-
-
-def is_fetched(source, *, kind):
-    return source is not None and sources.parts(source, kind=kind) is not None
+    """The cohorts whose manifest is asked for at the GDC."""
+    manifests = {name: cohort.slides.manifest for name, cohort in study.cohorts.items()}
+    return [name for name, manifest in manifests.items() if manifest and sources.parts(manifest, kind="manifest")]
 
 
 def gdc_tables():
@@ -353,9 +354,8 @@ def what_the_doctor_asks(cohort):
 
 
 def generated_cohorts():
-    """A pattern of the cohorts that are generated: those whose manifest is among their results."""
-    found = [name for name, cohort in study.cohorts.items() if str(cohort.slides.manifest) == generated_manifest(name)]
-    return "|".join(map(re.escape, found)) or "(?!)"
+    """The cohorts that are generated: those whose manifest is among their results."""
+    return [name for name, cohort in study.cohorts.items() if cohort.slides.manifest == generated_manifest(name)]
 
 
 def generated_manifest(cohort):

@@ -18,7 +18,7 @@ rule make_demo_cohort:
     benchmark:
         "results/{cohort}/benchmarks/make_demo_cohort.tsv"
     wildcard_constraints:
-        cohort=generated_cohorts(),
+        cohort=one_of(generated_cohorts()),
     conda:
         "../envs/histocarta.yaml"
     threads: 2

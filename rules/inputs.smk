@@ -24,7 +24,7 @@ rule query_manifest:
     benchmark:
         "results/{cohort}/benchmarks/query_manifest.tsv"
     wildcard_constraints:
-        cohort=queried_cohorts(),
+        cohort=one_of(queried_cohorts()),
     conda:
         "../envs/histocarta.yaml"
     params:
@@ -42,7 +42,7 @@ rule fetch_gdc_table:
     benchmark:
         "results/input/benchmarks/fetch_gdc_table/{file}.tsv"
     wildcard_constraints:
-        file="|".join(map(re.escape, gdc_tables())) or "(?!)",
+        file=one_of(gdc_tables()),
     conda:
         "../envs/histocarta.yaml"
     params:

@@ -134,7 +134,7 @@ class Expression(Section):
         """Source, kind (a form that `expression.read_features` reads) and sample_type of each given table, by name."""
         published = {kind: getattr(self, kind) for kind in PUBLISHED_TABLES}
         given = {
-            kind: {"source": str(source), "kind": kind, "sample_type": None}
+            kind: {"source": source, "kind": kind, "sample_type": None}
             for kind, source in published.items()
             if source is not None
         }

@@ -7,7 +7,7 @@ up when it is downloaded, and a slide that is there asks nothing of the portal.
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,7 +95,7 @@ def look_up(path: str | Path, *, portal: Portal) -> pd.Series:
     mine = listed[listed["filename"] == path.name]
     if len(mine) != 1:
         raise InputError(f"{path}: expected this slide once in {_sheet_of(path)}, found it {len(mine)} times")
-    with downloads.held_alone(_table_of(path).with_name(".gdc_files.lock")):
+    with _holding_table(path):
         known = listed.merge(_read(_table_of(path)), on=["filename", "listed_md5"])
         found = known[(known["filename"] == path.name) & (known["problem"] == "")]
         if found.empty:
@@ -165,9 +165,14 @@ def _is_done(path: Path, name: str) -> bool:
 
 def _forget(path: Path) -> None:
     """Take a slide out of the table of ids, so that it is looked up anew."""
-    with downloads.held_alone(_table_of(path).with_name(".gdc_files.lock")):
+    with _holding_table(path):
         table = _read(_table_of(path))
         files.write_table(table[table["filename"] != path.name], _table_of(path))
+
+
+def _holding_table(path: Path) -> AbstractContextManager:
+    """Let no other process look up, or change the table of ids, while a block runs."""
+    return downloads.held_alone(_table_of(path).with_name(".gdc_files.lock"))
 
 
 def _read(path: Path) -> pd.DataFrame:
