@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo controls doctor test test-results test-matrix lint format lock clean
+.PHONY: help demo controls doctor test test-results test-colon test-matrix lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -27,6 +27,9 @@ test: $(READY) ## unit tests and workflow tests
 
 test-results: $(READY) ## tests of the results that `make demo` built
 	$(BIN)/python -m pytest tests/results
+
+test-colon: $(READY) ## the tumour filter on real histology (an hour on two cores; needs ../shared/data/colon)
+	$(BIN)/python -m pytest tests/colon -s
 
 test-matrix: ## the tests with the oldest and the newest torch, and on Python 3.12 where there is one
 	bash tests/matrix.sh

@@ -19,14 +19,18 @@ include: "rules/demo.smk"
 include: "rules/cohort.smk"
 include: "rules/inputs.smk"
 include: "rules/tiles.smk"
+include: "rules/stains.smk"
 include: "rules/annotations.smk"
+include: "rules/tumour.smk"
 include: "rules/training.smk"
 include: "rules/predictions.smk"
 include: "rules/evaluation.smk"
 include: "rules/cartography.smk"
 include: "rules/survival.smk"
 include: "rules/recovery.smk"
+include: "rules/apply.smk"
 include: "rules/figures.smk"
+include: "rules/exports.smk"
 include: "rules/controls.smk"
 include: "rules/summary.smk"
 include: "rules/doctor.smk"
@@ -46,5 +50,7 @@ rule all:
         # A cohort whose assembly failed has lost these, and nothing else asks for them before it is assembled.
         [f"results/{cohort}/sheet.tsv" for cohort in study.study.cohorts],
         [figures_of(cohort) for cohort in study.study.cohorts],
+        [exports_of(cohort) for cohort in study.study.cohorts],
         [summary_of(cohort) for cohort in study.study.cohorts],
+        [models_of(cohort) for cohort in study.study.cohorts],
         checked_annotations,

@@ -5,10 +5,10 @@
 
 rule map_slides:
     input:
-        sheet=lambda wildcards: assembled(wildcards).sheet,
-        stores=tile_stores,
+        unpack(tiles_of_cohort),
+        sheet=sheet_of,
         predictions=chunk_files,
-        ensembles=rules.rank_models.output.ensembles,
+        ensembles=ensembles_of,
     output:
         maps=directory("results/{cohort}/maps"),
     log:
@@ -19,7 +19,8 @@ rule map_slides:
         "../envs/histocarta.yaml"
     params:
         traits=traits_of,
-        tile_threshold=study.predictions.tile_threshold,
+        tumour_threshold=lambda wildcards: threshold_of(wildcards.cohort),
+        tile_threshold=lambda wildcards: prediction_settings(wildcards)["tile_threshold"],
         code=code_of("map_slides"),
     script:
         "../workflow_scripts/map_slides.py"
@@ -39,8 +40,8 @@ rule measure_heterogeneity:
     conda:
         "../envs/histocarta.yaml"
     params:
-        traits=lambda wildcards: cohort_of(wildcards).heterogeneity_traits,
-        heterogeneity=study.heterogeneity.model_dump(),
+        traits=heterogeneity_traits_of,
+        heterogeneity=heterogeneity_settings,
         seed=study.study.seed,
         code=code_of("measure_heterogeneity"),
     script:

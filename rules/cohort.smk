@@ -1,7 +1,8 @@
 # The cohort: which slides there are, which set each patient is in, which label each slide has for each trait.
 #
 # Requires the manifest (or folder, or sheet), the expression tables and the clinical table. Makes sheet.tsv,
-# splits.tsv and labels/<trait>.tsv without opening a slide. It is the workflow's one checkpoint.
+# splits.tsv and labels/<trait>.tsv without opening a slide. It is the checkpoint of
+# cohorts that models are trained in.
 
 
 checkpoint assemble_cohort:
@@ -15,6 +16,8 @@ checkpoint assemble_cohort:
         "results/{cohort}/logs/assemble_cohort.log",
     benchmark:
         "results/{cohort}/benchmarks/assemble_cohort.tsv"
+    wildcard_constraints:
+        cohort=one_of(trained_cohorts()),
     conda:
         "../envs/histocarta.yaml"
     params:
@@ -57,5 +60,9 @@ rule describe_cohort:
 
 rule cohort:
     input:
-        [f"results/{cohort}/{name}" for cohort in study.study.cohorts for name in ("sheet.tsv", "splits.tsv", "labels")],
-        [f"results/{cohort}/figures/cohort_flow.png" for cohort in study.study.cohorts],
+        [
+            f"results/{cohort}/{name}"
+            for cohort in study.study.cohorts
+            if cohort in trained_cohorts()
+            for name in ("sheet.tsv", "splits.tsv", "labels", "figures/cohort_flow.png")
+        ],

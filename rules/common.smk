@@ -6,7 +6,7 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from workflow_scripts.lib import configuration, planning, provenance, sources
+from workflow_scripts.lib import configuration, model_sets, planning, provenance, sources
 from workflow_scripts.lib.errors import InputError
 
 try:
@@ -38,7 +38,14 @@ def cohort_of(wildcards):
 
 
 def traits_of(wildcards):
-    return cohort_of(wildcards).traits
+    applied = applied_settings(wildcards.cohort)
+    return applied["traits"] if applied else cohort_of(wildcards).traits
+
+
+def heterogeneity_traits_of(wildcards):
+    """The traits of the heterogeneity index; None where Table 1 chooses them."""
+    applied = applied_settings(wildcards.cohort)
+    return applied["heterogeneity_traits"] if applied else cohort_of(wildcards).heterogeneity_traits
 
 
 def rounds():
@@ -50,14 +57,36 @@ def given(*paths):
     return [str(path) for path in paths if path is not None]
 
 
+def trained_cohorts():
+    """The cohorts that models are trained in."""
+    return [name for name, cohort in study.cohorts.items() if cohort.models is None]
+
+
+def applied_cohorts():
+    """The cohorts that trained models are applied to."""
+    return [name for name, cohort in study.cohorts.items() if cohort.models is not None]
+
+
+def known_cohorts():
+    """The cohorts of which all is known that was configured; of one that does not run the models need not be there."""
+    return [cohort for cohort in study.cohorts if cohort in trained_cohorts() or cohort in study.study.cohorts]
+
+
 def assembled(wildcards):
-    """Outputs of the one checkpoint: after it, which slides there are and what each model trains on is known."""
+    """Outputs of a trained cohort's checkpoint: after it, which slides there are and what each model learns is known."""
     return checkpoints.assemble_cohort.get(cohort=wildcards.cohort).output
+
+
+def sheet_of(wildcards):
+    """A cohort's slide sheet, which is made by a checkpoint."""
+    is_applied = cohort_of(wildcards).models is not None
+    listed = checkpoints.list_new_slides if is_applied else checkpoints.assemble_cohort
+    return listed.get(cohort=wildcards.cohort).output.sheet
 
 
 def listed_slides(wildcards):
     """The usable rows of a cohort's sheet, file by slide id."""
-    return planning.usable_files(assembled(wildcards).sheet)
+    return planning.usable_files(sheet_of(wildcards))
 
 
 def tile_store(wildcards, slide):
@@ -81,6 +110,31 @@ def hold_results():
     # Its time is when the run began; downloads tell their rate from it.
     os.utime("results/.held")
     globals()["held_results"] = hold
+
+
+# Trained models that are applied
+
+
+@cache
+def applied_settings(cohort):
+    """How the models that are applied to a cohort were trained; None of a cohort that trains its own."""
+    folder = study.cohorts[cohort].models
+    if folder is None:
+        return None
+    for other in study.study.cohorts:
+        if Path(folder).resolve() == Path(f"results/{other}/models").resolve():
+            raise WorkflowError(
+                f"cohorts.{cohort}.models: {folder} are the models of {other}, which this run may train anew; run "
+                f"{other} first, and {cohort} by itself after it"
+            )
+    try:
+        return model_sets.read_settings(folder)
+    except InputError as error:
+        raise WorkflowError(f"cohorts.{cohort}.models: {error}") from None
+
+
+def applied_file(cohort, name):
+    return str(study.cohorts[cohort].models / name)
 
 
 # The cohort
@@ -114,11 +168,16 @@ def slides_listed_in(wildcards):
     }
 
 
+def slides_brought(wildcards):
+    """The files that list a cohort's slides; none where a folder does."""
+    slides = slides_listed_in(wildcards)
+    return given(slides["manifest"], slides["sheet"])
+
+
 def assembly_inputs(wildcards):
     cohort = cohort_of(wildcards)
-    slides = slides_listed_in(wildcards)
     return {
-        "slides": given(slides["manifest"], slides["sheet"]),
+        "slides": slides_brought(wildcards),
         "expression": [table["path"] for table in expression_tables(wildcards).values()],
         "clinical": given(clinical_table(wildcards)),
         "split": given(cohort.split),
@@ -148,7 +207,9 @@ def queried_cohorts():
 
 def gdc_tables():
     """Ids of the tables that are fetched from the GDC, by file name."""
-    named = [table["source"] for cohort in study.cohorts.values() for table in cohort.expression.by_name().values()]
+    named = [
+        table["source"] for cohort in trained_cohorts() for table in study.cohorts[cohort].expression.by_name().values()
+    ]
     found = [sources.parts(source, kind="table") for source in named]
     return {parts["name"]: parts["id"] for parts in found if parts}
 
@@ -158,6 +219,11 @@ workflow.register_resource("downloads", study.downloads.at_once)
 
 
 # Slides and tiles
+
+
+def tile_settings(wildcards):
+    applied = applied_settings(wildcards.cohort)
+    return applied["tiles"] if applied else study.tiles.model_dump()
 
 
 def slide_file(wildcards):
@@ -189,27 +255,82 @@ def slide_to_bring(wildcards):
 
 def configured_mpp(wildcards):
     """µm/px for a slide whose file does not say: of the sheet, or else of the cohort."""
-    given_in_sheet = planning.in_sheet(assembled(wildcards).sheet, wildcards.slide, "mpp")
+    given_in_sheet = planning.in_sheet(sheet_of(wildcards), wildcards.slide, "mpp")
     return float(given_in_sheet) if given_in_sheet else cohort_of(wildcards).slides.mpp
 
 
 def listed_md5(wildcards):
     """The md5 that a slide's file must have; '' for any."""
     is_checked = cohort_of(wildcards).slides.check_md5
-    return planning.in_sheet(assembled(wildcards).sheet, wildcards.slide, "md5") if is_checked else ""
+    return planning.in_sheet(sheet_of(wildcards), wildcards.slide, "md5") if is_checked else ""
+
+
+# Stains
+
+
+def stain_settings(cohort):
+    """`stain` of the configuration; where models are applied, that of their own cohort."""
+    applied = applied_settings(cohort)
+    return applied["stain"] if applied else study.stain.model_dump()
+
+
+def is_stained(cohort):
+    """Whether a cohort's stains are normalised."""
+    return stain_settings(cohort)["method"] != "none"
+
+
+def stained_cohorts():
+    return [cohort for cohort in known_cohorts() if is_stained(cohort)]
+
+
+def file_of_stain_reference(wildcards):
+    """The image or the tile store that the stains' reference is in; the published values are in none."""
+    reference = study.stain.reference
+    if reference == sources.PUBLISHED:
+        return []
+    tile = sources.parts(reference, kind="stain")
+    if tile and tile["slide"] not in planning.usable_files(
+        checkpoints.assemble_cohort.get(cohort=tile["cohort"]).output.sheet
+    ):
+        raise InputError(f"stain.reference: {reference}: cohort {tile['cohort']} lists no slide {tile['slide']}")
+    return sources.local_path(reference, kind="stain", cohort=wildcards.cohort)
+
+
+def stain_reference(cohort):
+    """What a cohort's stains are normalised to; no file where they are not."""
+    if not is_stained(cohort):
+        return []
+    brought = study.cohorts[cohort].models is not None
+    return [applied_file(cohort, "stain_reference.json") if brought else f"results/{cohort}/stain_reference.json"]
+
+
+def stain_files(wildcards):
+    return [f"results/{wildcards.cohort}/stains/{slide}.json" for slide in listed_slides(wildcards)]
+
+
+def stain_file(cohort, slide):
+    """What is done to the colours of a slide's tiles where models read them; no file where nothing is."""
+    is_done = is_stained(cohort) and stain_settings(cohort)["applied"] == "on_read"
+    return [f"results/{cohort}/stains/{slide}.json"] if is_done else []
+
+
+def model_store(cohort, slide):
+    """The tile store that models read: with tiles as scanned, or recoloured at tiling."""
+    is_recoloured = is_stained(cohort) and stain_settings(cohort)["applied"] == "at_tiling"
+    return f"results/{cohort}/{'normalised' if is_recoloured else 'tiles'}/{slide}.h5"
 
 
 # Annotations
 
 
 def annotated_cohorts():
-    return [cohort for cohort in study.study.cohorts if study.cohorts[cohort].annotations]
+    return [name for name, cohort in study.cohorts.items() if cohort.annotations]
 
 
 def annotation_files(cohort):
     """The annotation file of each slide of a cohort that has one, by slide id."""
     sheet = checkpoints.assemble_cohort.get(cohort=cohort).output.sheet
-    return planning.annotation_files(sheet, study.cohorts[cohort].annotations.folder)
+    return planning.files_of_slides(sheet, study.cohorts[cohort].annotations.folder, planning.ANNOTATIONS)
 
 
 def annotation_file(wildcards):
@@ -218,7 +339,8 @@ def annotation_file(wildcards):
 
 def annotations_of_no_slide(wildcards):
     """Names in a folder of annotations that are no slide's: the list of annotations says so."""
-    return planning.files_of_no_slide(assembled(wildcards).sheet, cohort_of(wildcards).annotations.folder)
+    folder = cohort_of(wildcards).annotations.folder
+    return planning.files_of_no_slide(sheet_of(wildcards), folder, planning.ANNOTATIONS)
 
 
 def checked_annotations(_wildcards):
@@ -226,11 +348,168 @@ def checked_annotations(_wildcards):
     return [
         f"results/{cohort}/{name}"
         for cohort in annotated_cohorts()
+        if cohort in study.study.cohorts
         for name in (
             "annotations/regions.tsv",
             *(f"figures/annotations/{slide}.png" for slide in annotation_files(cohort)),
         )
     ]
+
+
+# Tumour filters
+
+
+def filter_of(cohort):
+    """The definition of a cohort's tumour filter; None where all tiles are used, or models bring a filter."""
+    name = study.cohorts[cohort].tumour_filter
+    return None if name is None else study.tumour_filters[name]
+
+
+def trained_filters():
+    return [name for name, definition in study.tumour_filters.items() if definition.cohorts]
+
+
+def kind_of_filter(cohort):
+    """Whether only a cohort's tumour tiles are used: by a model, by files of the user's own, or not (None)."""
+    used, applied = filter_of(cohort), applied_settings(cohort)
+    if used is not None:
+        return model_sets.BY_MODEL if used.cohorts else model_sets.BY_FILES
+    if applied and applied["tumour_filter"] == model_sets.BY_FILES:
+        raise WorkflowError(
+            f"cohorts.{cohort}: its models are for tumour tiles, by files that the new slides need too: give the cohort "
+            "a `tumour_filter` with such a `folder`"
+        )
+    return applied["tumour_filter"] if applied else None
+
+
+def cohorts_filtered(kind):
+    return [cohort for cohort in known_cohorts() if kind_of_filter(cohort) == kind]
+
+
+def filter_file(cohort, name):
+    """A file of the trained filter that a cohort uses."""
+    if study.cohorts[cohort].models is not None:
+        return applied_file(cohort, f"tumour_filter/{name}")
+    return f"results/filters/{study.cohorts[cohort].tumour_filter}/{name}"
+
+
+def filter_model_of(cohort):
+    """The weights of the filter that a cohort uses, if that is a model."""
+    return [filter_file(cohort, "weights.safetensors")] if kind_of_filter(cohort) == model_sets.BY_MODEL else []
+
+
+def threshold_of(cohort):
+    """The threshold of a cohort's filter: a number, the file of the one that is chosen, or None without a filter."""
+    used, applied = filter_of(cohort), applied_settings(cohort)
+    if used is None:
+        return applied["tumour_threshold"] if applied else None
+    if applied and applied["tumour_threshold"] != used.threshold:
+        raise WorkflowError(
+            f"cohorts.{cohort}.tumour_filter: its threshold is {used.threshold}, and that of the models "
+            f"{applied['tumour_threshold']}; give it theirs"
+        )
+    return filter_file(cohort, "threshold.json") if isinstance(used.threshold, str) else used.threshold
+
+
+def annotated_by_set(filter_name):
+    """A trained filter's annotated slides in each set, as (cohort, slide)."""
+    found = {"train": [], "validation": [], "test": []}
+    sets_of = {}
+    for cohort in study.tumour_filters[filter_name].cohorts:
+        tables = checkpoints.assemble_cohort.get(cohort=cohort).output
+        sets = planning.sets_of_slides(tables.sheet, tables.splits, list(annotation_files(cohort)), round_number=1)
+        for name, slides in sets.items():
+            found[name] += [(cohort, slide) for slide in slides]
+            for slide in slides:
+                sets_of.setdefault(planning.in_sheet(tables.sheet, slide, "patient_id"), set()).add(name)
+    torn = [patient for patient, names in sets_of.items() if len(names) > 1]
+    if torn:
+        raise WorkflowError(
+            f"tumour_filters.{filter_name}: {len(torn)} patients are in one set by one cohort's split and in another by "
+            f"another's, the first of them {torn[0]}; give the cohorts splits that agree (cohorts.<name>.split)"
+        )
+    return found
+
+
+def annotated_in(*sets):
+    """A trained filter's annotated slides in some sets, for a job's parameters."""
+
+    def slides(wildcards):
+        found = annotated_by_set(wildcards.filter)
+        return {name: found[name] for name in sets}
+
+    return slides
+
+
+def patients_of_annotated(*sets):
+    """The patient of each of these slides, in their order."""
+
+    def patients(wildcards):
+        return [
+            planning.in_sheet(checkpoints.assemble_cohort.get(cohort=cohort).output.sheet, slide, "patient_id")
+            for slides in annotated_in(*sets)(wildcards).values()
+            for cohort, slide in slides
+        ]
+
+    return patients
+
+
+def tiles_of_annotated(*sets):
+    """The tiles, and the labels of the tiles, of a filter's annotated slides in some sets."""
+
+    def inputs(wildcards):
+        chosen = [place for slides in annotated_in(*sets)(wildcards).values() for place in slides]
+        return tile_inputs(chosen, filtered=False) | {"labels": labels_of_annotated(chosen)}
+
+    return inputs
+
+
+def judged_files(*sets):
+    """The labels and the probabilities of the tiles of a filter's annotated slides in some sets."""
+
+    def inputs(wildcards):
+        chosen = [place for slides in annotated_in(*sets)(wildcards).values() for place in slides]
+        scores = [f"results/{cohort}/tumour/{slide}.tsv" for cohort, slide in chosen]
+        return {"labels": labels_of_annotated(chosen), "tumour": scores}
+
+    return inputs
+
+
+def labels_of_annotated(places):
+    return [f"results/{cohort}/annotations/tiles/{slide}.tsv" for cohort, slide in places]
+
+
+def own_tumour_file(wildcards):
+    """The user's own file of a slide's tumour, in place of a filter's model."""
+    sheet, folder = sheet_of(wildcards), filter_of(wildcards.cohort).folder
+    lacking = planning.slides_without_file(sheet, folder, planning.TILE_SCORES)
+    if lacking:
+        raise WorkflowError(
+            f"{folder}: {len(lacking)} slides of {wildcards.cohort} have no tumour file there, the first of them "
+            f"{lacking[0]}; add them, or take the slides out (slides.exclude)"
+        )
+    return planning.files_of_slides(sheet, folder, planning.TILE_SCORES)[wildcards.slide]
+
+
+# What models read
+
+
+def tile_inputs(places, *, filtered):
+    """The files that make some slides' tiles, places of (cohort, slide), what models see; `filtered` by tumour or not.
+
+    See `tile_sources.list_sources`; a threshold that is a number is a parameter, see `threshold_of`.
+    """
+    cohorts = {cohort for cohort, _ in places}
+    found = {
+        "stores": [model_store(cohort, slide) for cohort, slide in places],
+        "stains": [path for cohort, slide in places for path in stain_file(cohort, slide)],
+        "reference": [path for cohort in sorted(cohorts) for path in stain_reference(cohort)],
+    }
+    if filtered:
+        chosen = [threshold_of(cohort) for cohort in cohorts]
+        found["tumour"] = [f"results/{cohort}/tumour/{slide}.tsv" for cohort, slide in places if kind_of_filter(cohort)]
+        found["threshold"] = [path for path in chosen if isinstance(path, str)]
+    return found
 
 
 # Training
@@ -244,28 +523,69 @@ def selection_of(wildcards):
     )
 
 
-def stores_of_set(name):
-    def stores(wildcards):
-        return [tile_store(wildcards, slide) for slide in selection_of(wildcards)[name]]
+def learns_from_tumour(cohort):
+    """Whether a cohort's trait models learn from tumour tiles alone."""
+    used = filter_of(cohort)
+    return used is not None and used.in_training
 
-    return stores
+
+def tiles_of_model(wildcards):
+    """What a model learns from: the tiles of its training slides, then those of its validation slides."""
+    places = [(wildcards.cohort, slide) for labels in selection_of(wildcards).values() for slide in labels]
+    return tile_inputs(places, filtered=learns_from_tumour(wildcards.cohort))
 
 
 # Predictions
 
 
+def prediction_settings(wildcards):
+    """`predictions` of the configuration but its chunks; where models are applied, those of their own cohort."""
+    applied = applied_settings(wildcards.cohort)
+    return applied["predictions"] if applied else study.predictions.model_dump(exclude={"chunks"})
+
+
+def model_digests(wildcards):
+    """The digests of the models that are applied, for a job's parameters: files of one name and another content."""
+    applied = applied_settings(wildcards.cohort)
+    return applied["files"] if applied else None
+
+
+def prediction_threads(wildcards):
+    return prediction_settings(wildcards)["threads"]
+
+
 def slides_of_chunk(wildcards):
-    chunks = planning.slides_by_chunk(assembled(wildcards).sheet, chunks=study.predictions.chunks)
+    chunks = planning.slides_by_chunk(sheet_of(wildcards), chunks=study.predictions.chunks)
     return chunks[int(wildcards.chunk)]
+
+
+def tiles_of_chunk(wildcards):
+    places = [(wildcards.cohort, slide) for slide in slides_of_chunk(wildcards)]
+    return tile_inputs(places, filtered=True)
+
+
+def tiles_of_cohort(wildcards):
+    places = [(wildcards.cohort, slide) for slide in listed_slides(wildcards)]
+    return tile_inputs(places, filtered=True)
 
 
 def chunk_files(wildcards):
     """The predictions of a cohort: a file for each chunk that has slides."""
-    chunks = planning.slides_by_chunk(assembled(wildcards).sheet, chunks=study.predictions.chunks)
+    chunks = planning.slides_by_chunk(sheet_of(wildcards), chunks=study.predictions.chunks)
     return [f"results/{wildcards.cohort}/predictions/{chunk}.h5" for chunk in sorted(chunks)]
 
 
+def ensembles_of(wildcards):
+    """The table of a cohort's ensembles: its own, or that of the models that are applied."""
+    if cohort_of(wildcards).models is not None:
+        return applied_file(wildcards.cohort, "ensembles.tsv")
+    return f"results/{wildcards.cohort}/ensembles.tsv"
+
+
 def model_files(wildcards):
+    applied = applied_settings(wildcards.cohort)
+    if applied:
+        return [applied_file(wildcards.cohort, f"{name}/weights.safetensors") for name in applied["members"]]
     return [
         f"results/{wildcards.cohort}/training/{trait}/round_{number}/weights.safetensors"
         for trait in traits_of(wildcards)
@@ -274,6 +594,8 @@ def model_files(wildcards):
 
 
 def test_slides_of_chunk(wildcards):
+    if cohort_of(wildcards).models is not None:
+        return []
     found = assembled(wildcards)
     return planning.held_out_slides(found.sheet, found.splits, slides_of_chunk(wildcards))
 
@@ -282,7 +604,7 @@ def test_slides_of_chunk(wildcards):
 
 
 def table1_where_traits_are_chosen_by_it(wildcards):
-    return rules.evaluate_models.output.table1 if cohort_of(wildcards).heterogeneity_traits is None else []
+    return rules.evaluate_models.output.table1 if heterogeneity_traits_of(wildcards) is None else []
 
 
 # Figures
@@ -290,15 +612,18 @@ def table1_where_traits_are_chosen_by_it(wildcards):
 
 def figures_of(cohort):
     """All figures of a cohort."""
-    named = [
-        "cohort_flow.png",
+    of_slides = [
         "slide_verdicts.png",
         "quality.png",
+        *(["stains.png"] if is_stained(cohort) else []),
+        "fig3_heterogeneity_examples.png",
+        "heterogeneity_maps",
+    ]
+    of_models = [
+        "cohort_flow.png",
         "table1.html",
         "fig2_score_distributions.png",
         "s1_correlations.png",
-        "fig3_heterogeneity_examples.png",
-        "heterogeneity_maps",
         "fig4_survival.png",
         "hazard_ratios.png",
         "fig5a_expression_survival.png",
@@ -307,7 +632,18 @@ def figures_of(cohort):
         *(f"training/{trait}.png" for trait in study.cohorts[cohort].traits),
         *(["recovery.png"] if study.cohorts[cohort].truth else []),
     ]
-    return [f"results/{cohort}/figures/{name}" for name in named]
+    named = of_slides + (of_models if cohort in trained_cohorts() else [])
+    return [f"results/{cohort}/figures/{name}" for name in named] + figures_of_filter(cohort)
+
+
+def figures_of_filter(cohort):
+    used = filter_of(cohort)
+    return [filter_file(cohort, "figures/tumour_filter.png")] if used and used.cohorts else []
+
+
+def models_of(cohort):
+    """The trained models of a cohort, gathered to be applied elsewhere."""
+    return [f"results/{cohort}/models"] if cohort in trained_cohorts() else []
 
 
 # The paper's values stand beside ours; by their digest, because a clone's files are all new.
@@ -318,16 +654,72 @@ def title_of(wildcards):
     return cohort_of(wildcards).title
 
 
+# Exports
+
+
+def maps_of(cohort):
+    """Every map that a cohort has: of heterogeneity, of each trait, and of tumour where that is asked of tiles."""
+    applied = applied_settings(cohort)
+    traits = applied["traits"] if applied else study.cohorts[cohort].traits
+    return [configuration.HETEROGENEITY, *([configuration.TUMOUR] if kind_of_filter(cohort) else []), *traits]
+
+
+def all_maps():
+    return list(dict.fromkeys(name for cohort in known_cohorts() for name in maps_of(cohort)))
+
+
+def check_exports():
+    """Refuse a map that no cohort has. Those of applied models are known here, and not to the configuration."""
+    known = {*all_maps(), configuration.TRAITS}
+    for key in ("maps", "heatmaps"):
+        unknown = [name for name in getattr(study.exports, key) if name not in known]
+        if unknown:
+            raise WorkflowError(f"exports.{key}: {unknown[0]!r} is not among {', '.join(sorted(known))}")
+
+
+check_exports()
+
+
+def heterogeneity_settings(wildcards):
+    applied = applied_settings(wildcards.cohort)
+    return applied["heterogeneity"] if applied else study.heterogeneity.model_dump()
+
+
+def exports_of(cohort):
+    """The exports and the heatmaps that the configuration asks for, of those maps that a cohort has."""
+    return [
+        *(f"results/{cohort}/exports/{name}" for name in study.exports.among(maps_of(cohort), key="maps")),
+        *(f"results/{cohort}/figures/heatmaps/{name}" for name in study.exports.among(maps_of(cohort), key="heatmaps")),
+    ]
+
+
+def what_a_map_is_of(wildcards):
+    """The files that a map is made from, see `layers.read_layers`; it depends on no other."""
+    if wildcards.map == configuration.TUMOUR:
+        places = [(wildcards.cohort, slide) for slide in listed_slides(wildcards)]
+        read = tile_inputs(places, filtered=True)
+        return {name: read[name] for name in ("stores", "tumour", "threshold")}
+    found = {"maps": rules.map_slides.output.maps}
+    if wildcards.map == configuration.HETEROGENEITY:
+        found["hti"] = rules.measure_heterogeneity.output.hti
+    return found
+
+
+def tumour_threshold_of_map(wildcards):
+    return threshold_of(wildcards.cohort) if wildcards.map == configuration.TUMOUR else None
+
+
 # The doctor
 
 
 def tables_of_assembly(wildcards):
     """What is known of the cohorts before any slide is opened."""
-    for cohort in study.study.cohorts:
+    run = [cohort for cohort in study.study.cohorts if cohort in trained_cohorts()]
+    for cohort in run:
         checkpoints.assemble_cohort.get(cohort=cohort)
     return [
         f"results/{cohort}/{name}"
-        for cohort in study.study.cohorts
+        for cohort in run
         for name in ("sheet.tsv", "flow.tsv", "flow_traits.tsv", "survival/clinical.tsv")
     ]
 
@@ -383,6 +775,34 @@ def true_tables(wildcards):
 
 def summary_of(cohort):
     return f"results/{cohort}/summary.txt"
+
+
+def what_training_found(wildcards):
+    """The tables that a summary has of a cohort that models are trained in."""
+    if cohort_of(wildcards).models is not None:
+        return {}
+    tables = {"table1": rules.evaluate_models.output.table1, "logrank": rules.analyse_survival.output.logrank}
+    return tables | ({"recovery": rules.score_recovery.output.recovery} if cohort_of(wildcards).truth else {})
+
+
+def brought_files(wildcards):
+    """What a cohort was made from: the user's tables, or the trained models."""
+    applied = applied_settings(wildcards.cohort)
+    if applied:
+        names = [model_sets.SETTINGS_FILE, *applied["files"]]
+        return [*slides_brought(wildcards), *(applied_file(wildcards.cohort, name) for name in names)]
+    return sum(assembly_inputs(wildcards).values(), [])
+
+
+def configuration_of(wildcards):
+    """What a cohort's results stand on: the configuration, in which models that are applied replace what is theirs."""
+    found = study.of_cohort(wildcards.cohort)
+    applied = applied_settings(wildcards.cohort)
+    if applied is None:
+        return found
+    theirs = {"tiles", "stain", "predictions", "heterogeneity"}
+    own = {"study", "cohorts", "tumour_filters", "exports"}
+    return {name: found[name] for name in own} | {name: applied[name] for name in theirs} | {"models": applied}
 
 
 def print_summaries():

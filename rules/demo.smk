@@ -1,12 +1,13 @@
 # The demo cohort: slides, tables and their truth, generated.
 #
-# Requires nothing. Makes what a user would bring: slides, a GDC manifest, expression tables, a clinical table; and
-# beside them the truth, which only scoring reads.
+# Requires nothing. Makes what a user would bring: slides, a GDC manifest, expression tables, a clinical table, and
+# pathologists' annotations of some slides; and beside them the truth, which only scoring reads.
 
 
 rule make_demo_cohort:
     output:
         slides=directory("results/{cohort}/input/slides"),
+        annotations=directory("results/{cohort}/input/annotations"),
         manifest="results/{cohort}/input/gdc_manifest.txt",
         mrna="results/{cohort}/input/mrna.geneExp.tsv",
         mirna="results/{cohort}/input/mirna.csv",

@@ -69,7 +69,9 @@ rule draw_quality:
     conda:
         "../envs/histocarta.yaml"
     params:
-        limits=study.tiles.model_dump(include={"max_pen", "max_dark", "min_sharpness"}),
+        limits=lambda wildcards: {
+            name: tile_settings(wildcards)[name] for name in ("max_pen", "max_dark", "min_sharpness")
+        },
         code=code_of("draw_quality"),
     script:
         "../workflow_scripts/draw_quality.py"

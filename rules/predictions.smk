@@ -7,9 +7,9 @@
 
 rule predict_slides:
     input:
-        stores=lambda wildcards: [tile_store(wildcards, slide) for slide in slides_of_chunk(wildcards)],
+        unpack(tiles_of_chunk),
         weights=model_files,
-        ensembles=rules.rank_models.output.ensembles,
+        ensembles=ensembles_of,
     output:
         predictions="results/{cohort}/predictions/{chunk}.h5",
     log:
@@ -18,11 +18,14 @@ rule predict_slides:
         "results/{cohort}/benchmarks/predict_slides/{chunk}.tsv"
     conda:
         "../envs/histocarta.yaml"
-    threads: study.predictions.threads
+    threads: prediction_threads
     params:
         slides=slides_of_chunk,
         test_slides=test_slides_of_chunk,
-        batch_size=study.predictions.batch_size,
+        tumour_threshold=lambda wildcards: threshold_of(wildcards.cohort),
+        batch_size=lambda wildcards: prediction_settings(wildcards)["batch_size"],
+        threads=prediction_threads,
+        models=model_digests,
         code=code_of("predict_slides"),
     script:
         "../workflow_scripts/predict_slides.py"
@@ -31,8 +34,8 @@ rule predict_slides:
 rule score_slides:
     input:
         predictions=chunk_files,
-        sheet=lambda wildcards: assembled(wildcards).sheet,
-        ensembles=rules.rank_models.output.ensembles,
+        sheet=sheet_of,
+        ensembles=ensembles_of,
     output:
         scores="results/{cohort}/slide_scores.tsv",
     log:

@@ -18,7 +18,7 @@ rule tile_slide:
     resources:
         downloads=lambda wildcards: 1 if slide_to_bring(wildcards) else 0,
     params:
-        tiles=study.tiles.model_dump(),
+        tiles=tile_settings,
         brought=slide_to_bring,
         configured_mpp=configured_mpp,
         md5=listed_md5,
@@ -31,7 +31,7 @@ rule tile_slide:
 
 rule list_slides:
     input:
-        sheet=lambda wildcards: assembled(wildcards).sheet,
+        sheet=sheet_of,
         stores=tile_stores,
     output:
         slides="results/{cohort}/slides.tsv",

@@ -1,13 +1,12 @@
 # Training: one model per trait and round, then the best of each trait as its ensemble.
 #
-# Requires the tile stores of the slides that a model trains and validates on, and no other. Makes the weights, their
+# Requires the tiles of the slides that a model trains and validates on, and no other. Makes the weights, their
 # description, the curve and the scores of each model, and ensembles.tsv.
 
 
 rule train_model:
     input:
-        train=stores_of_set("train"),
-        validation=stores_of_set("validation"),
+        unpack(tiles_of_model),
     output:
         weights="results/{cohort}/training/{trait}/round_{round}/weights.safetensors",
         model="results/{cohort}/training/{trait}/round_{round}/model.json",
@@ -25,6 +24,9 @@ rule train_model:
     params:
         labels=selection_of,
         training=study.training.model_dump(exclude={"workers"}),
+        tumour_threshold=lambda wildcards: (
+            threshold_of(wildcards.cohort) if learns_from_tumour(wildcards.cohort) else None
+        ),
         tile_threshold=study.predictions.tile_threshold,
         seed=study.study.seed,
         code=code_of("train_model"),

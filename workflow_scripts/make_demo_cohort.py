@@ -1,4 +1,4 @@
-"""Generate the demo cohort: slides, tables and their truth."""
+"""Generate the demo cohort: slides, annotations, tables and their truth."""
 
 from pathlib import Path
 

@@ -1,6 +1,6 @@
 """Lay each slide's votes and probabilities out on its lattice."""
 
-from workflow_scripts.lib import files, mapping
+from workflow_scripts.lib import files, mapping, tile_sources
 from workflow_scripts.lib.cohorts import SHEET_TEXT
 from workflow_scripts.lib.journal import logging_to
 
@@ -8,7 +8,11 @@ with logging_to(snakemake.log[0]):
     mapping.map_slides(
         snakemake.output.maps,
         sheet=files.read_table(snakemake.input.sheet, text=SHEET_TEXT),
-        stores=snakemake.input.stores,
+        sources=tile_sources.list_sources(
+            snakemake.input.stores,
+            tumour=snakemake.input.tumour,
+            threshold=snakemake.params.tumour_threshold,
+        ),
         predictions=snakemake.input.predictions,
         ensembles=files.read_table(snakemake.input.ensembles, text=["trait"]),
         traits=snakemake.params.traits,

@@ -25,6 +25,8 @@ from workflow_scripts.lib.ensembles import rank_models
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.mapping import map_slides
 from workflow_scripts.lib.predictions import write_slide
+from workflow_scripts.lib.tile_scores import write_tile_scores
+from workflow_scripts.lib.tile_sources import TileSource
 
 COORDS = np.array([[0, 0], [2, 0], [1, 1]], np.int32)
 
@@ -171,7 +173,14 @@ def write_store(
         add_quality(file, len(coords), dropped)
         file["thumbnail"] = np.zeros(0, np.uint8)
         file.create_dataset("tiles", (len(coords),), h5py.vlen_dtype(np.uint8))
-        facts = {"slide_id": slide_id, "status": status, "tile_px": 512, "mpp": 0.5, "tile_level0_px": 1024.5}
+        facts = {
+            "slide_id": slide_id,
+            "status": status,
+            "reason": "",
+            "tile_px": 512,
+            "mpp": 0.5,
+            "tile_level0_px": 1024.5,
+        }
         file.attrs.update(facts | lattice | {"width": 4100, "height": 2050})
     return path
 
@@ -194,11 +203,11 @@ ENSEMBLES = rank_models(
 SHEET = pd.DataFrame({"slide_id": ["S1", "S2", "S3"], "patient_id": ["P1", "P2", "P3"]})
 
 
-def run(tmp_path: Path, stores: list[Path], predictions: list[Path]) -> list[Cartography]:
+def run(tmp_path: Path, stores: list[Path], predictions: list[Path], **view: object) -> list[Cartography]:
     map_slides(
         tmp_path / "maps",
         sheet=SHEET,
-        stores=stores,
+        sources=[TileSource(store, **view) for store in stores],
         predictions=predictions,
         ensembles=ENSEMBLES,
         traits=["B", "A"],
@@ -228,6 +237,19 @@ def test_every_accepted_slide_is_mapped_by_its_ensembles(tmp_path):
     assert one.probabilities[1, 1, 3] == np.float32(0.9)
     assert (one.tile_level0_px, one.width, one.height) == (1024.5, 4100, 2050)
     assert not two.states.any()
+
+
+def test_tiles_below_the_tumour_threshold_are_filtered_out_and_not_negative(tmp_path):
+    store = write_store(tmp_path, "S1", [[0, 0], [1, 0], [3, 1]], dropped=[[2, 1]])
+    write_tile_scores(tmp_path / "S1.tsv", "S1", np.array([[0, 0], [1, 0], [3, 1]]), np.array([0.4, 0.39, 0.9]))
+    of_tumour = write_predictions(
+        tmp_path / "0.h5", {"S1": ([[3, 1], [0, 0]], {"A/round_2": [0.9, 0.2], "B/round_1": [0, 1]})}
+    )
+    (one,) = run(tmp_path, [store], [of_tumour], tumour=tmp_path / "S1.tsv", threshold=0.4)
+    assert one.states.tolist() == [[[3, 1, 0, 0], [0, 0, 1, 2]], [[2, 1, 0, 0], [0, 0, 1, 3]]]
+    assert np.isnan(one.probabilities[:, 0, 1]).all()
+    with pytest.raises(InputError, match=r"not of the tiles in .* that pass the filters"):
+        run(tmp_path, [store], [of_tumour], tumour=tmp_path / "S1.tsv", threshold=0.3)
 
 
 def test_predictions_of_other_tiles_and_missing_predictions_are_refused(tmp_path):

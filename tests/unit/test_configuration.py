@@ -14,12 +14,13 @@ import yaml
 from pydantic import ValidationError
 from snakemake.utils import update_config
 
-from workflow_scripts.lib import configuration, published
+from workflow_scripts.lib import configuration, published, splits
+from workflow_scripts.lib.demo import roster
 from workflow_scripts.lib.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
 FIELDS = configuration.Configuration.model_fields
-SECTIONS = [name for name, field in FIELDS.items() if not field.is_required()]
+SECTIONS = [name for name, field in FIELDS.items() if isinstance(field.get_default(), configuration.Section)]
 OVERLAYS = sorted((REPOSITORY / "studies").glob("*.yaml"))
 
 
@@ -70,6 +71,11 @@ def test_the_published_study_is_valid():
 @pytest.mark.parametrize("section", SECTIONS)
 def test_config_yaml_holds_every_key_of_a_section_with_its_default(section):
     assert PUBLISHED[section] == FIELDS[section].get_default().model_dump(mode="json")
+
+
+def test_the_published_study_filters_no_tile_by_tumour():
+    assert PUBLISHED["tumour_filters"] == FIELDS["tumour_filters"].get_default() == {}
+    assert all("tumour_filter" not in cohort for cohort in PUBLISHED["cohorts"].values())
 
 
 def test_config_yaml_has_no_section_that_is_not_described():
@@ -193,7 +199,7 @@ def test_the_page_says_default_and_choices():
     page = configuration.reference()
     row = '| `denominator` | `"positive"` | Tiles that a combination\'s share refers to: those with any trait, or all.'
     assert f"{row} Choices: `positive`, `all`. |" in page
-    assert "| `clinical` | required |" in page
+    assert "| `title` | required |" in page
     assert "| `censor_at_months` | `null` |" in page
 
 
@@ -231,7 +237,7 @@ def test_every_problem_is_told_at_once():
     said = refusal(content)
     assert "tiles.tile_pixels: unknown key; did you mean 'tile_px'?" in said
     assert "splits.rounds: Input should be greater than or equal to 1 (found 0)" in said
-    assert "cohorts.luad.clinical: Field required" in said
+    assert "cohorts.luad: expected clinical to train models on, or the folder of trained `models` to apply" in said
 
 
 @pytest.mark.parametrize(
@@ -391,6 +397,30 @@ def test_the_classes_of_annotations_keep_their_order():
     assert (found.rule, found.fraction) == ("majority", None)
 
 
+def test_a_stain_reference_is_published_a_tile_or_an_image():
+    for reference in ("published", "tile:brca/TCGA-A1-A0SB-01Z-00-DX1.B34C/3/14", "references/good.png"):
+        found = configuration.load(changed("stain", {"method": "macenko", "reference": reference})).stain
+        assert found.reference == reference
+    assert configuration.load(PUBLISHED).stain.method == "none"
+
+
+@pytest.mark.parametrize(
+    ("stain", "said"),
+    [
+        ({"method": "reinhard"}, "stain: reference: the published values are stains, and reinhard moves colours"),
+        ({"method": "macenco"}, "stain.method: Input should be 'none', 'reinhard', 'macenko'"),
+        ({"method": "macenko", "reference": "tile:brca/S/3"}, "expected a path or tile:<cohort>/<slide_id>/"),
+        (
+            {"method": "macenko", "reference": "tile:brac/S/3/4"},
+            "stain.reference: 'brac' is not among cohorts; did you",
+        ),
+        ({"method": "macenko", "applied": "later"}, "stain.applied: Input should be 'on_read' or 'at_tiling'"),
+    ],
+)
+def test_a_stain_that_makes_no_sense_is_refused(stain, said):
+    assert said in refusal(changed("stain", stain))
+
+
 # Overlays
 
 
@@ -423,6 +453,21 @@ def test_the_demo_is_of_the_traits_that_are_generated():
     assert (demo.traits[truth.trait_b].table, demo.traits[truth.trait_b].feature) == ("mirna", demo.demo.mirna)
 
 
+def test_the_mini_cohort_has_an_annotated_patient_in_each_set_of_the_first_round():
+    study = configuration.load(overlaid(read(REPOSITORY / "tests" / "workflow" / "mini.yaml")))
+    demo, split = study.demo, study.splits
+    patients = roster.enrol(demo.slides, special_cases=demo.special_cases, seed=demo.seed)
+    slides = roster.list_slides(patients, slide_px=demo.slide_px, mpp=(0.249, 0.253), seed=demo.seed)
+    annotated = {slide_id[:12] for slide_id in roster.choose_annotated(slides, demo.annotated, seed=demo.seed)}
+    sets = splits.split_patients(
+        (patient.patient_id for patient in patients),
+        seed=study.study.seed, test=split.test, validation=split.validation, rounds=split.rounds,
+    )  # fmt: skip
+    of_annotated = sets[sets["patient_id"].isin(annotated)]
+    assert sorted(of_annotated["set"]) == ["development", "development", "test"]
+    assert sorted(of_annotated["round_1"]) == ["", "train", "validation"]
+
+
 # What a cohort's results stand on
 
 
@@ -432,3 +477,54 @@ def test_the_configuration_of_a_cohort_has_no_other_cohort_or_trait():
     assert list(content["traits"]) == PUBLISHED["cohorts"]["luad"]["traits"]
     assert content["training"] == PUBLISHED["training"]
     assert content["cohorts"]["luad"]["clinical"] == PUBLISHED["cohorts"]["luad"]["clinical"]
+
+
+# Exports
+
+
+def test_nothing_is_exported_unless_it_is_asked_for():
+    found = configuration.load(PUBLISHED).exports
+    assert found.among(["heterogeneity", "MKI67"], key="maps") == found.among(["MKI67"], key="heatmaps") == []
+
+
+def test_a_cohort_exports_those_of_the_maps_that_it_has():
+    exports = {"maps": ["KRAS", "heterogeneity", "MKI67"], "heatmaps": ["traits"]}
+    found = configuration.load(changed("exports", exports)).exports
+    brca, luad = ["heterogeneity", "MKI67", "ESR1"], ["heterogeneity", "KRAS", "tumour"]
+    assert found.among(brca, key="maps") == ["heterogeneity", "MKI67"]
+    assert found.among(luad, key="maps") == ["heterogeneity", "KRAS"]
+    assert (found.among(brca, key="heatmaps"), found.among(luad, key="heatmaps")) == (["MKI67", "ESR1"], ["KRAS"])
+
+
+@pytest.mark.parametrize(
+    ("exports", "said"),
+    [
+        (
+            {"maps": ["heterogenity"]},
+            "exports.maps: 'heterogenity' is not among the maps of brca, luad; did you mean 'heterogeneity'?",
+        ),
+        ({"maps": ["MKI76"]}, "exports.maps: 'MKI76' is not among the maps of brca, luad; did you mean 'MKI67'?"),
+        ({"heatmaps": ["FOXA"]}, "exports.heatmaps: 'FOXA' is not among the maps of brca, luad; did you mean 'FOXA1'?"),
+        # It has a category for each tile, and no score.
+        ({"heatmaps": ["heterogeneity"]}, "exports.heatmaps: 'heterogeneity' is not among"),
+        ({"maps": ["tumour"]}, "exports.maps: 'tumour' is not among the maps of brca, luad"),
+        ({"maps": ["EGFR", "EGFR"]}, "exports.maps: expected each name once"),
+        ({"formats": ["geojson", "geojson"]}, "exports.formats: expected each name once"),
+        ({"formats": ["svg"]}, "exports.formats.0: Input should be 'geojson' or 'ome_tiff'"),
+        ({"formats": []}, "exports.formats"),
+    ],
+)
+def test_a_map_that_no_cohort_has_is_an_error_with_the_nearest_right_one(exports, said):
+    assert said in refusal(changed("exports", exports))
+
+
+def test_a_trait_of_a_cohort_that_does_not_run_is_no_map():
+    content = changed("exports", {"maps": ["KRAS"]})
+    content["study"]["cohorts"] = ["brca"]
+    assert "exports.maps: 'KRAS' is not among the maps of brca" in refusal(content)
+
+
+@pytest.mark.parametrize("name", ["heterogeneity", "tumour"])
+def test_a_trait_cannot_have_the_name_of_another_map(name):
+    said = refusal(changed(f"traits/{name}", {"table": "mrna", "feature": "MKI67"}))
+    assert f"traits.{name}: {name!r} means something else in the results" in said

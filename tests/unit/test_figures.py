@@ -10,11 +10,14 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
+import staining
+from layered import make_layer, some_layer
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 from stores import add_quality, make_store
 
+from workflow_scripts.lib import palette, stained_slides, stains
 from workflow_scripts.lib import survival as survival_room
 from workflow_scripts.lib.cartography import FILTERED_OUT, NEGATIVE, NO_TISSUE, POSITIVE, Cartography, write_map
 from workflow_scripts.lib.errors import InputError
@@ -22,14 +25,19 @@ from workflow_scripts.lib.figures import (
     cartography,
     cohort,
     evaluation,
+    heatmaps,
     quality,
     recovery,
     style,
     survival,
     tables,
     training,
+    tumour_filter,
 )
+from workflow_scripts.lib.figures import stains as stain_figures
 from workflow_scripts.lib.quality import PENS, REASONS, Limits
+from workflow_scripts.lib.stains import MACENKO, REINHARD
+from workflow_scripts.lib.tile_classification import evaluation_table, roc_table
 
 SETS = ("test", "ood_near", "ood_all")
 LONG = "hsa-miR-with-a-name-that-is-much-too-long-5p"
@@ -88,9 +96,11 @@ PROTANOPIA = np.array(
 
 @pytest.mark.parametrize("view", [np.eye(3), DEUTERANOPIA, PROTANOPIA], ids=["all cones", "no green", "no red"])
 def test_colours_that_stand_side_by_side_are_told_apart_by_everyone(view):
-    on_a_map = [*style.COMBINATIONS, style.OTHER_COMBINATIONS, style.NEGATIVE]
+    on_a_map = [*palette.COMBINATIONS, palette.OTHER_COMBINATIONS, palette.NEGATIVE]
     pairs = [(one, other) for i, one in enumerate(on_a_map) for other in on_a_map[:i]]
-    pairs += [(style.LOW, style.HIGH), (style.LOW_HTI, style.HIGH_HTI), (style.HIGH, style.NEGATIVE)]
+    pairs += [(style.LOW, style.HIGH), (style.LOW_HTI, style.HIGH_HTI), (palette.POSITIVE, palette.NEGATIVE)]
+    curves = [colour for _, colour, _ in tumour_filter.SETS.values()]
+    pairs += [(one, other) for i, one in enumerate(curves) for other in curves[:i]]
     assert min(lightness_distance(one, other, view) for one, other in pairs) > 19
 
 
@@ -319,6 +329,57 @@ def test_each_reason_has_a_row_of_examples_and_all_names_fit(tmp_path):
     assert not outside(figure)
 
 
+# Stains
+
+
+def stains_of(folder: Path, statuses: dict[str, str], *, method: str = MACENKO) -> Figure:
+    """The sheet of a cohort with slides of these statuses, by name, as the rule draws it."""
+    reference = folder / "reference.json"
+    picture = folder / "reference.png"
+    Image.fromarray(staining.tile()).save(picture)
+    name = "published" if method == MACENKO else str(picture)
+    stained_slides.fit_reference(None if method == MACENKO else picture, reference, method=method, reference=name)
+    stores, written, found = {}, {}, {}
+    for number, (slide, status) in enumerate(statuses.items()):
+        strength = 0.3 if status == "kept" else 1.0
+        images = np.stack([staining.tile(seed=number + 10 * seed, strength=strength) for seed in range(12)])
+        images = images[: 0 if status == "no tiles" else None]
+        stores[slide] = make_store(folder / f"{slide}.h5", images, slide_id=slide)
+        found[slide] = stained_slides.fit_slide(stores[slide], reference, method=method)
+        written[slide] = folder / f"{slide}.json"
+        stains.write_normalisation(written[slide], found[slide])
+    table = stained_slides.list_stains(found)
+    assert table["status"].tolist() == list(statuses.values())
+    examples = stain_figures.read_examples(table, stores, written)
+    return stain_figures.before_and_after(table, examples, stained_slides.read_reference(reference), reference=name)
+
+
+@pytest.mark.parametrize("method", [MACENKO, REINHARD])
+def test_the_sheet_of_stains_shows_tiles_before_and_after_and_why_colours_are_kept(tmp_path, method):
+    names = {f"TCGA-DM-{number}-01Z-00-DX1.{LONG}": "normalised" for number in range(1000, 1003)}
+    figure = stains_of(tmp_path, names | {"weak": "kept", "empty": "no tiles"}, method=method)
+    said = words(figure)
+    assert f"3 of 5 slides normalised by {method}, 1 kept as scanned, 1 without tiles" in said
+    assert "3 slides normalised: each tile as scanned, and to its right recoloured" in said
+    assert "1 slide kept: tiles as scanned, and why" in said
+    assert "weakly stained" in said
+    assert not outside(figure)
+    # Two tiles of each slide, those that are recoloured twice.
+    pictures = sorted(len(axes.images) for axes in figure.axes)
+    assert pictures[-4:] == [2, 4, 4, 4]
+    strips = 2 if method == MACENKO else 1
+    assert sum(pictures) == strips + 2 + 3 * 4
+
+
+def test_the_sheet_of_stains_shows_few_of_many_slides(tmp_path):
+    said = words(stains_of(tmp_path, {f"S{number}": "normalised" for number in range(14)}))
+    assert "14 slides normalised, 12 shown" in said
+
+
+def test_a_cohort_without_tiles_has_no_stain(tmp_path):
+    assert "there is no stain" in words(stains_of(tmp_path, {"S": "no tiles"}))
+
+
 # Evaluation
 
 
@@ -520,7 +581,7 @@ def test_the_legend_names_every_combination_present_with_its_share():
 def test_each_tile_of_a_map_has_the_colour_of_its_combination():
     figure = cartography.heterogeneity_map(slide())
     image = figure.axes[1].images[0].get_array()
-    expected = [*style.COMBINATIONS[:3], style.NEGATIVE, style.FILTERED, style.NO_TISSUE]
+    expected = [*palette.COMBINATIONS[:3], palette.NEGATIVE, palette.FILTERED, palette.NO_TISSUE]
     assert np.allclose(image.reshape(-1, 3), [matplotlib.colors.to_rgb(colour) for colour in expected])
     assert figure.axes[1].images[0].get_extent() == pytest.approx([0, 3 * 0.256, 2 * 0.256, 0])
 
@@ -555,14 +616,14 @@ def test_a_slide_without_picture_tile_or_positive_tile_is_drawn_and_says_so():
 
 def test_three_traits_have_seven_colours_and_more_share_the_last():
     counts = {"A": 1, "B": 1, "C": 1, "A+B": 1, "A+C": 1, "B+C": 1, "A+B+C": 1, "none": 5}
-    three = cartography.combination_colours(["A", "B", "C"], counts)
-    assert three["A+B"] == style.COMBINATIONS[2]
+    three = palette.combination_colours(["A", "B", "C"], counts)
+    assert three["A+B"] == palette.COMBINATIONS[2]
     assert len(set(three.values())) == 7
     names = cartography.combination_names(["A", "B", "C", "D"])
-    four = cartography.combination_colours(["A", "B", "C", "D"], {name: 15 - i for i, name in enumerate(names)})
+    four = palette.combination_colours(["A", "B", "C", "D"], {name: 15 - i for i, name in enumerate(names)})
     assert len(four) == 15
-    assert list(four.values()).count(style.OTHER_COMBINATIONS) == 15 - 7
-    assert four["A"] == style.COMBINATIONS[0]
+    assert list(four.values()).count(palette.OTHER_COMBINATIONS) == 15 - 7
+    assert four["A"] == palette.COMBINATIONS[0]
 
 
 def test_a_map_of_five_traits_names_the_common_combinations_and_lumps_the_others():
@@ -578,6 +639,53 @@ def test_a_map_of_five_traits_names_the_common_combinations_and_lumps_the_others
     assert len(legend) == 7 + 2
     assert f"other combinations ({100 * 24 / 32:.1f} %)" in legend
     assert not outside(figure)
+
+
+# Heatmaps
+
+
+def test_a_heatmap_is_the_slide_and_the_slide_under_its_scores():
+    layer = some_layer(side=300)
+    thumbnail = np.full((94, 129, 3), (220, 150, 190), np.uint8)
+    figure = heatmaps.heatmap(layer, thumbnail, score="A probability")
+    left, right, bar = figure.axes
+    assert np.array_equal(left.images[0].get_array(), thumbnail)
+    assert (bar.get_ylabel(), bar.get_ylim()) == ("A probability", (0, 1))
+    said = words(figure)
+    assert "S1" in said
+    assert "mm" in said
+    assert not outside(figure)
+    covered = np.asarray(right.images[0].get_array())
+    # No tissue and filtered out are as the slide is; a score is its colour over the slide in grey.
+    assert tuple(covered[5, 5]) == tuple(covered[45, 75]) == (220, 150, 190)
+    grey = np.dot((220, 150, 190), heatmaps.LIGHTNESS)
+    for row, column in ((0, 1), (1, 3), (2, 2)):
+        colour = np.array(matplotlib.colormaps[style.PROBABILITIES](float(layer.scores["A probability"][row, column])))
+        expected = heatmaps.OPACITY * 255 * colour[:3] + (1 - heatmaps.OPACITY) * grey
+        # A pixel of the thumbnail is ten of the slide.
+        found = covered[30 * row + 2 : 30 * row + 28, 30 * column + 2 : 30 * column + 28]
+        assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize("size", [(9000, 1500), (1500, 9000), (4000, 4000)], ids=["wide", "tall", "square"])
+def test_a_heatmap_fits_its_page_with_and_without_a_picture(size):
+    width, height = size
+    layer = make_layer(np.full((height // 254, width // 254), 2), width=width, height=height)
+    for thumbnail in (None, np.full((height // 20, width // 20, 3), 200, np.uint8)):
+        figure = heatmaps.heatmap(layer, thumbnail, score="A probability")
+        assert not outside(figure)
+        assert figure.get_figheight() / style.MM < 240
+    said = words(heatmaps.heatmap(layer, None, score="A probability"))
+    assert "no picture of this slide" in said
+
+
+def test_heatmaps_are_drawn_over_the_thumbnails_of_the_stores(tmp_path):
+    store = make_store(tmp_path / "S1.h5", np.zeros((4, 16, 16, 3), np.uint8), slide_id="S1")
+    ((layer, figure),) = heatmaps.heatmaps([some_layer()], stores=[store])
+    assert layer.slide_id == "S1"
+    assert "no picture of this slide" in words(figure)
+    with pytest.raises(InputError, match="S1: expected its tile store among 0, found none"):
+        next(heatmaps.heatmaps([some_layer()], stores=[]))
 
 
 def test_examples_are_the_slides_with_most_positive_tiles_of_each_row():
@@ -620,7 +728,7 @@ def test_each_trait_has_a_map_of_probabilities_and_one_of_positive_tiles(count):
     assert not outside(figure)
     scale = matplotlib.colormaps[style.PROBABILITIES]
     assert np.allclose(figure.axes[0].images[0].get_array()[0, 0], scale(0.9)[:3], atol=0.01)
-    assert np.allclose(figure.axes[1].images[0].get_array()[0, 0], matplotlib.colors.to_rgb(style.HIGH))
+    assert np.allclose(figure.axes[1].images[0].get_array()[0, 0], matplotlib.colors.to_rgb(palette.POSITIVE))
 
 
 def test_slide_maps_are_read_with_their_thumbnails(tmp_path):
@@ -854,6 +962,66 @@ def test_negative_controls_without_models_or_draws_say_so():
     said = words(figure)
     assert "no model was trained on shuffled expression" in said
     assert "no log-rank test could be done" in said
+
+
+# The tumour filter
+
+
+def filter_figure(tiles: pd.DataFrame, threshold: float = 0.5) -> Figure:
+    table = evaluation_table(tiles, threshold=threshold, resamples=50, seed=0)
+    return tumour_filter.roc_and_counts(table, roc_table(tiles))
+
+
+def judged_tiles() -> pd.DataFrame:
+    """Tiles of two slides in each set: 0 to 0.4 of other tissue, and 0.3 to 0.9 of tumour (33 of 35 pairs in order)."""
+    rows = [
+        (f"{name}-{slide}", f"{name}-{slide}", name, label, label * 0.3 + value / 10)
+        for name in ("train", "validation", "test")
+        for slide in (1, 2)
+        for label, values in ((0, range(5)), (1, range(7)))
+        for value in values
+    ]
+    return pd.DataFrame(rows, columns=["slide_id", "patient_id", "set", "label", "probability"])
+
+
+def test_the_filters_curves_have_their_auroc_and_a_dot_at_the_threshold():
+    figure = filter_figure(judged_tiles(), threshold=0.35)
+    said = words(figure)
+    assert said.count("AUROC 0.94 (0.94–0.94)\n24 tiles, 2 slides") == 3
+    assert "dots: threshold 0.35" in said
+    # At 0.35 a tumour tile of seven is filtered out, and one other of five passes.
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [(*dot.get_xdata(), *dot.get_ydata()) for dot in dots] == [pytest.approx((1 / 5, 6 / 7))] * 3
+    assert not outside(figure)
+
+
+def test_the_filters_counts_are_of_the_held_out_slides_with_the_share_of_each_row():
+    tiles = judged_tiles()
+    said = words(filter_figure(tiles, threshold=0.35))
+    assert "Confusion matrix: test (held out)" in said
+    assert "Sensitivity 0.86, specificity 0.80, precision 0.86, F1 0.86" in said
+    assert {"12", "2", "8", "85.7 %", "14.3 %", "20.0 %", "80.0 %"} <= set(said.splitlines())
+    assert "tumour\nn = 14" in said
+    assert "other\nn = 10" in said
+    assert "Confusion matrix: validation" in words(filter_figure(tiles[tiles["set"] != "test"]))
+
+
+def test_the_papers_aurocs_stand_beneath_the_filters_figure():
+    said = words(filter_figure(judged_tiles()))
+    assert "AUROC 0.92 on training slides, 0.88 on held-out slides" in said
+
+
+def test_a_set_of_one_class_says_so_and_one_without_tiles_too():
+    tiles = judged_tiles()
+    tiles = tiles[(tiles["set"] == "train") | ((tiles["set"] == "validation") & (tiles["label"] == 0))]
+    figure = filter_figure(tiles)
+    said = words(figure)
+    assert "Validation: no AUROC, one class:\n0 of 10 tiles are tumour" in said
+    assert "Test (held out): no tile" in said
+    assert "NA" in said
+    assert not outside(figure)
+    assert "no set has tiles of both classes" in words(filter_figure(tiles[tiles["set"] == "validation"]))
+    assert "No tile is annotated" in words(filter_figure(tiles.iloc[:0]))
 
 
 # Captions

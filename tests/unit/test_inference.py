@@ -8,8 +8,11 @@ import pytest
 import torch
 from stores import make_store
 
-from workflow_scripts.lib import inference, models, predictions, tiles
+from workflow_scripts.lib import inference, models, predictions, stains, tiles
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.stains import Normalisation, write_normalisation
+from workflow_scripts.lib.tile_scores import read_tile_scores, write_tile_scores
+from workflow_scripts.lib.tile_sources import TileSource
 
 A, B = "A/round_1", "B/round_2"
 # Noise over a colour of its own.
@@ -26,7 +29,7 @@ def make_model(folder: Path, *, seed: int, mpp: float = 0.5) -> Path:
             layer.momentum = 1.0
     with torch.no_grad():
         network.train()(models.to_input(torch.from_numpy(IMAGES).permute(0, 3, 1, 2)))
-    description = {"backbone": "shufflenet_v2_x0_5", "tile_px": 32, "mpp": mpp}
+    description = {"backbone": "shufflenet_v2_x0_5", "tile_px": 32, "mpp": mpp, "stain": None}
     models.save(folder, network.state_dict(), description)
     return folder
 
@@ -51,9 +54,10 @@ def stores(tmp_path_factory):
 def predict(path, stores, folders, *, models_of_slide=None, batch_size=4):
     inference.predict_slides(
         path,
-        stores=stores,
+        sources={slide: TileSource(store) for slide, store in stores.items()},
         models_of_slide=models_of_slide or {slide: [A, B] for slide in stores},
         model_folders=folders,
+        stain=None,
         batch_size=batch_size,
         threads=1,
     )
@@ -212,3 +216,68 @@ def test_a_loaded_model_does_not_learn_from_what_it_sees(folders):
     model = models.load(folders[A])
     assert not model.network.training
     assert model.description["mpp"] == 0.5
+
+
+# Filters and stains
+
+
+def test_tiles_that_do_not_pass_the_filter_are_not_predicted(tmp_path, stores, folders):
+    columns = np.arange(7)
+    coords = np.stack([columns, np.zeros_like(columns)], axis=1)
+    write_tile_scores(tmp_path / "s1.tsv", "s1", coords, columns / 10)
+    source = TileSource(stores["s1"], tumour=tmp_path / "s1.tsv", threshold=0.3)
+    found, probabilities = predict_one(source, folders)
+    assert found.tolist() == [[3, 0], [4, 0], [5, 0], [6, 0]]
+    np.testing.assert_allclose(probabilities, one_by_one(folders[A], stores["s1"])[3:], atol=1e-5)
+
+
+def predict_one(source: TileSource, folders: dict[str, Path]) -> tuple[np.ndarray, np.ndarray]:
+    model = {"A": models.load(folders[A])}
+    device = torch.device("cpu")
+    coords, found = inference.predict_tiles("s1", source, model, stain=None, batch_size=3, device=device)
+    return coords, found["A"]
+
+
+def test_a_filter_gives_every_tile_its_probability(tmp_path, stores, folders):
+    inference.predict_tumour(
+        tmp_path / "s1.tsv",
+        slide_id="s1",
+        source=TileSource(stores["s1"]),
+        model_folder=folders[A],
+        stain=None,
+        batch_size=4,
+        threads=1,
+    )
+    with tiles.open_store(stores["s1"]) as store:
+        found = read_tile_scores(tmp_path / "s1.tsv", store.coords, slide_id="s1")
+    np.testing.assert_allclose(found, one_by_one(folders[A], stores["s1"]), atol=1e-5)
+
+
+def test_tiles_are_seen_in_the_colours_that_they_are_normalised_to(tmp_path, stores, folders):
+    """As if they had been stored in these colours."""
+    vectors = ((0.6, 0.7, 0.387), (0.1, 0.95, 0.295))
+    normalisation = Normalisation(stains.MACENKO, stains.Stains(vectors, (1.5, 1.2)), stains.PUBLISHED)
+    write_normalisation(tmp_path / "s1.json", normalisation)
+    with tiles.open_store(stores["s1"]) as store:
+        images = np.stack([stains.recolour(tiles.decode(store.encoded(i)), normalisation) for i in range(len(store))])
+    _, seen = predict_one(TileSource(stores["s1"], normalisation=tmp_path / "s1.json"), folders)
+    network = models.load(folders[A]).network
+    with torch.inference_mode():
+        logits = network(models.to_input(torch.from_numpy(images).permute(0, 3, 1, 2)))[:, 0]
+    # A grey level more or less.
+    np.testing.assert_allclose(seen, torch.sigmoid(logits).numpy(), atol=0.01)
+    _, raw = predict_one(TileSource(stores["s1"]), folders)
+    assert np.abs(seen - raw).max() > 0.05
+
+
+def test_a_model_of_another_stain_is_refused(tmp_path, stores, folders):
+    with pytest.raises(InputError, match=r"s2: its stain is normalised to macenko, .* trained with none"):
+        inference.predict_slides(
+            tmp_path / "0.h5",
+            sources={"s2": TileSource(stores["s2"])},
+            models_of_slide={"s2": [A]},
+            model_folders=folders,
+            stain={"method": "macenko", "appearance": {}},
+            batch_size=4,
+            threads=1,
+        )

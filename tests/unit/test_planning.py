@@ -1,4 +1,4 @@
-"""What a cohort's tables plan: slides and their annotations, what a model learns from, where a slide is predicted."""
+"""What a cohort's tables plan: slides and their files, what a model learns from, where a slide is predicted."""
 
 import os
 import time
@@ -236,7 +236,7 @@ def test_ten_thousand_slides_are_planned_in_seconds(tmp_path):
     assert time.perf_counter() - started < 5
 
 
-# Annotations of slides
+# Files given for slides
 
 
 @pytest.fixture
@@ -268,17 +268,17 @@ def plain_sheet(tmp_path):
 
 @pytest.mark.parametrize("name", ["S1.geojson", "one.xml", "one.svs.geojson", "one.svs.json", "S1.XML"])
 def test_a_file_belongs_to_the_slide_of_its_name(plain_sheet, folder, name):
-    assert planning.annotation_files(plain_sheet, folder(name)) == {"S1": str(folder() / name)}
+    assert planning.files_of_slides(plain_sheet, folder(name), planning.ANNOTATIONS) == {"S1": str(folder() / name)}
 
 
 @pytest.mark.parametrize("name", [f"{BARCODE}.geojson", f"{BARCODE}.svs.xml"])
 def test_a_slides_name_may_have_dots(plain_sheet, folder, name):
-    assert list(planning.annotation_files(plain_sheet, folder(name))) == [BARCODE]
+    assert list(planning.files_of_slides(plain_sheet, folder(name), planning.ANNOTATIONS)) == [BARCODE]
 
 
 def test_files_of_no_slide_are_listed_and_hidden_ones_are_not(plain_sheet, folder):
     here = folder("S1.geojson", "s1.geojson", "S3.xml", "one.txt", "TCGA-A1-A0SB-01Z-00-DX1.xml", ".DS_Store")
-    assert planning.files_of_no_slide(plain_sheet, here) == [
+    assert planning.files_of_no_slide(plain_sheet, here, planning.ANNOTATIONS) == [
         "S3.xml",
         "TCGA-A1-A0SB-01Z-00-DX1.xml",
         "one.txt",
@@ -287,28 +287,66 @@ def test_files_of_no_slide_are_listed_and_hidden_ones_are_not(plain_sheet, folde
 
 
 def test_a_file_that_comes_later_is_found(plain_sheet, folder):
-    assert list(planning.annotation_files(plain_sheet, folder("S1.geojson"))) == ["S1"]
-    assert list(planning.annotation_files(plain_sheet, folder(f"{BARCODE}.json"))) == ["S1", BARCODE]
+    assert list(planning.files_of_slides(plain_sheet, folder("S1.geojson"), planning.ANNOTATIONS)) == ["S1"]
+    both = folder(f"{BARCODE}.json")
+    assert list(planning.files_of_slides(plain_sheet, both, planning.ANNOTATIONS)) == ["S1", BARCODE]
 
 
 def test_two_files_of_a_slide_are_an_error_that_names_both(plain_sheet, folder):
     here = folder("S1.geojson", "one.xml")
     with pytest.raises(InputError, match=r"S1: expected one file of annotations, found .*/S1.geojson and .*/one.xml"):
-        planning.annotation_files(plain_sheet, here)
+        planning.files_of_slides(plain_sheet, here, planning.ANNOTATIONS)
 
 
 def test_a_file_with_the_name_of_two_slides_is_an_error_that_names_both(tmp_path, folder):
     slides = [("a", "x/1.svs", "listed"), ("b", "y/1.svs", "listed")]
     files.write_table(pd.DataFrame(slides, columns=["slide_id", "file", "status"]), tmp_path / "sheet.tsv")
     with pytest.raises(InputError, match=r"1.xml: expected the name of one slide, found that of a and b"):
-        planning.annotation_files(tmp_path / "sheet.tsv", folder("1.xml"))
+        planning.files_of_slides(tmp_path / "sheet.tsv", folder("1.xml"), planning.ANNOTATIONS)
 
 
 def test_a_folder_that_is_absent_or_has_no_slides_annotations_is_an_error(plain_sheet, folder, tmp_path):
     with pytest.raises(InputError, match="expected a folder of annotations, found none"):
-        planning.annotation_files(plain_sheet, tmp_path / "nowhere")
+        planning.files_of_slides(plain_sheet, tmp_path / "nowhere", planning.ANNOTATIONS)
     with pytest.raises(InputError, match=r"as in S1\.geojson, found none among 4 files \(a.xml, b.xml, c.xml, …\)"):
-        planning.annotation_files(plain_sheet, folder("a.xml", "b.xml", "c.xml", "d.xml"))
+        planning.files_of_slides(plain_sheet, folder("a.xml", "b.xml", "c.xml", "d.xml"), planning.ANNOTATIONS)
+
+
+@pytest.mark.parametrize("name", ["S1.tsv", "one.h5", "one.svs.hdf5", "one.geojson", "S1.H5"])
+def test_tile_scores_belong_to_slides_as_annotations_do(plain_sheet, folder, name):
+    here = folder(name, f"{BARCODE}.svs.tsv", "S3.tsv", "notes.txt")
+    found = planning.files_of_slides(plain_sheet, here, planning.TILE_SCORES)
+    assert found == {"S1": str(here / name), BARCODE: str(here / f"{BARCODE}.svs.tsv")}
+    assert planning.files_of_no_slide(plain_sheet, here, planning.TILE_SCORES) == ["S3.tsv", "notes.txt"]
+
+
+def test_one_folder_may_hold_files_of_both_kinds(plain_sheet, folder):
+    here = folder("S1.h5", f"{BARCODE}.xml")
+    assert list(planning.files_of_slides(plain_sheet, here, planning.ANNOTATIONS)) == [BARCODE]
+    assert list(planning.files_of_slides(plain_sheet, here, planning.TILE_SCORES)) == ["S1", BARCODE]
+
+
+def test_listed_slides_without_a_file_are_named_in_the_order_of_the_sheet(plain_sheet, folder):
+    assert planning.slides_without_file(plain_sheet, folder("one.h5"), planning.TILE_SCORES) == [BARCODE]
+    both = folder(f"{BARCODE}.svs.tsv")
+    assert planning.slides_without_file(plain_sheet, both, planning.TILE_SCORES) == []
+
+
+def test_what_was_looked_for_is_said(plain_sheet, folder, tmp_path):
+    with pytest.raises(InputError, match="expected a folder of tile scores, found none"):
+        planning.slides_without_file(plain_sheet, tmp_path / "nowhere", planning.TILE_SCORES)
+    with pytest.raises(
+        InputError, match=r"\.tsv, \.h5, .* a file of tile scores, as in S1\.tsv, found none among 1 files"
+    ):
+        planning.slides_without_file(plain_sheet, folder("a.tsv"), planning.TILE_SCORES)
+    with pytest.raises(InputError, match=r"S1: expected one file of tile scores, found .*/S1.tsv and .*/one.h5"):
+        planning.slides_without_file(plain_sheet, folder("S1.tsv", "one.h5"), planning.TILE_SCORES)
+
+
+def test_a_cohort_without_a_slide_has_a_message_too(tmp_path, folder):
+    files.write_table(pd.DataFrame(columns=["slide_id", "file", "status"]), tmp_path / "sheet.tsv")
+    with pytest.raises(InputError, match=r"as in <slide_id>\.tsv, found none"):
+        planning.files_of_slides(tmp_path / "sheet.tsv", folder("a.tsv"), planning.TILE_SCORES)
 
 
 def test_slides_are_dealt_to_chunks_by_their_names_each_once(tmp_path):

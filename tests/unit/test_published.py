@@ -92,6 +92,21 @@ def test_every_value_is_once_and_says_where_it_comes_from():
     assert table["value"].notna().all()
 
 
+def test_the_filters_aurocs_are_those_of_the_metastatic_origin_paper(shared_data):
+    text = (shared_data.parent / "papers" / "metastatic-origin.txt").read_text()
+    held_out, training = re.search(
+        r"data \(red line, AUROC of ([\d.]+)\).*\(blue line, AUROC ([\d.]+)\)", text
+    ).groups()
+    assert published.value("tumour_filter_test_auroc", cohort="") == float(held_out)
+    assert published.value("tumour_filter_train_auroc", cohort="") == float(training)
+    assert f"AUROC {training} on training slides, {held_out} on held-out slides" in published.tumour_filter_note()
+
+
+def test_what_another_paper_states_is_of_no_cohort():
+    assert published.cohorts() == ["BRCA", "LUAD"]
+    assert not published.has("OHSU")
+
+
 def test_what_the_paper_does_not_state_is_missing():
     assert math.isnan(published.value("logrank_p", cohort="LUAD", trait="KRAS+EGFR"))
     assert math.isnan(published.value("n_slides", cohort="demo"))

@@ -27,13 +27,13 @@ NAN = float("nan")
 
 
 def truth_of(kinds: dict[str, str]) -> pd.DataFrame:
-    """Tiles in one row per slide; a letter each, `X` for both."""
+    """Tiles in one row per slide; a letter each, `X` for both, `n` for one that is not tumour."""
     rows = [
-        (slide, column, 0, kind in "AX", kind in "BX")
+        (slide, column, 0, kind != "n", kind in "AX", kind in "BX")
         for slide, letters in kinds.items()
         for column, kind in enumerate(letters)
     ]
-    return pd.DataFrame(rows, columns=["slide_id", "col", "row", "TA", "TB"])
+    return pd.DataFrame(rows, columns=["slide_id", "col", "row", "is_tumour", "TA", "TB"])
 
 
 def predicted(truth: pd.DataFrame, probability: object) -> pd.DataFrame:
@@ -46,10 +46,30 @@ def predicted(truth: pd.DataFrame, probability: object) -> pd.DataFrame:
 def test_kinds_say_which_traits_a_tile_carries(tmp_path):
     (tmp_path / "tiles.tsv").write_text("slide_id\tcol\trow\tkind\nS\t0\t0\tA\nS\t1\t0\tB\nS\t2\t0\tAB\nS\t3\t0\t0\n")
     truth = read_truth_tiles(tmp_path / "tiles.tsv", trait_a="MKI67", trait_b="miR")
-    assert list(truth.columns) == ["slide_id", "col", "row", "MKI67", "miR"]
+    assert list(truth.columns) == ["slide_id", "col", "row", "is_tumour", "MKI67", "miR"]
+    assert truth["is_tumour"].all(), "of a truth that does not say so, all is tumour"
     assert truth["MKI67"].tolist() == [True, False, True, False]
     assert truth["miR"].tolist() == [False, True, True, False]
     assert truth["miR"].dtype == bool
+
+
+def test_a_truth_may_say_which_tiles_are_tumour(tmp_path):
+    path = tmp_path / "tiles.tsv"
+    path.write_text("slide_id\tcol\trow\tkind\ttumour\nS\t0\t0\tA\t1\nS\t1\t0\t0\t0\n")
+    truth = read_truth_tiles(path, trait_a="a", trait_b="b")
+    assert truth["is_tumour"].tolist() == [True, False]
+    assert truth["is_tumour"].dtype == bool
+    path.write_text("slide_id\tcol\trow\tkind\ttumour\nS\t0\t0\tA\t0.7\n")
+    with pytest.raises(InputError, match=r"0 or 1 as tumour, found \['0.7'\]"):
+        read_truth_tiles(path, trait_a="a", trait_b="b")
+    path.write_text("slide_id\tcol\trow\tkind\ttumour\nS\t0\t0\tA\t0\n")
+    with pytest.raises(InputError, match="kind 0 of tiles that are not tumour, found 1 of another"):
+        read_truth_tiles(path, trait_a="a", trait_b="b")
+
+
+def test_the_truth_of_a_slide_is_of_its_tumour():
+    truth = truth_of_slides(truth_of({"S1": "ABX0nnnn", "S2": "nn"}), ["TA", "TB"], denominator="positive")
+    assert truth.to_numpy().tolist() == [["S1", 0.5, 0.5, pytest.approx(1)]]
 
 
 def test_an_unknown_kind_and_a_tile_given_twice_are_refused(tmp_path):
@@ -158,6 +178,15 @@ def test_a_few_tiles_without_a_truth_are_left_out_and_many_are_refused(caplog):
     assert "1 of 10 tiles have no truth" in caplog.text
     with pytest.raises(InputError, match="is the tile lattice that of the truth"):
         tile_auc(truth[:-2], found, "TA", ["S1"])
+
+
+def test_the_tile_auc_is_of_the_tumour_tiles_that_have_a_prediction_with_a_filter_and_without():
+    truth = truth_of({"S1": "AA00nn"})
+    found = predicted(truth, [0.9, 0.4, 0.5, 0.1, 0.95, 0.0])
+    assert tile_auc(truth, found, "TA", ["S1"]) == (0.75, 4)
+    assert tile_auc(truth, found[:4], "TA", ["S1"]) == (0.75, 4)
+    # A tumour tile that the filter took for normal has no prediction.
+    assert tile_auc(truth, found[2:], "TA", ["S1"])[1] == 2
 
 
 def test_no_unseen_slide_means_no_auc():

@@ -14,13 +14,16 @@ import torch
 from lightning_fabric.plugins import MixedPrecision
 from stores import make_store
 
-from workflow_scripts.lib import files, models, training, training_data, trait_models
+from workflow_scripts.lib import files, models, tile_models, training, training_data
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.tile_scores import write_tile_scores
+from workflow_scripts.lib.tile_sources import TileSource
 
 SETTINGS = {
     "backbone": "shufflenet_v2_x0_5",
     "weights": "random",
     "batch_size": 8,
+    "balanced_batches": False,
     "learning_rate": 1e-3,
     "weight_decay": 0.0,
     "weight_averaging": 0.0,
@@ -38,6 +41,10 @@ SETTINGS = {
 }
 
 
+def labelled(slide_id: str, store: Path, label: int | np.ndarray, **view: object) -> training_data.LabelledSlide:
+    return training_data.LabelledSlide(slide_id, TileSource(store, **view), label)
+
+
 def slides(folder: Path, labels: str, *, seed: int, tiles: int = 8) -> list[training_data.LabelledSlide]:
     """A slide per digit of `labels`; those of class 1 are dark."""
     rng = np.random.default_rng(seed)
@@ -45,14 +52,14 @@ def slides(folder: Path, labels: str, *, seed: int, tiles: int = 8) -> list[trai
     for number, label in enumerate(map(int, labels)):
         images = rng.integers(0, 120 if label else 256, (tiles, 32, 32, 3), dtype=np.uint8)
         store = make_store(folder / f"{seed}_{number}.h5", images, slide_id=f"{seed}_{number}")
-        made.append(training_data.LabelledSlide(f"{seed}_{number}", store, label))
+        made.append(labelled(f"{seed}_{number}", store, label))
     return made
 
 
 def train(folder: Path, train_slides: list, validation_slides: list, *, workers: int = 0, **changes: object) -> None:
-    trait_models.train_model(
+    tile_models.train_model(
         folder, trait="DARK", round_number=1, training=train_slides, validation=validation_slides,
-        settings=SETTINGS | changes, tile_threshold=0.5, seed=1, code_version="test", workers=workers,
+        settings=SETTINGS | changes, stain=None, tile_threshold=0.5, seed=1, code_version="test", workers=workers,
     )  # fmt: skip
 
 
@@ -102,10 +109,10 @@ def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(
     with pytest.raises(Killed):
         train(tmp_path / "killed", *data, weight_averaging=averaging)
     monkeypatch.setattr(training, "_report", report)
-    assert (tmp_path / "killed" / trait_models.STATE_FILE).is_file()
+    assert (tmp_path / "killed" / tile_models.STATE_FILE).is_file()
     train(tmp_path / "killed", *data, weight_averaging=averaging)
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
-    assert not (tmp_path / "killed" / trait_models.STATE_FILE).exists()
+    assert not (tmp_path / "killed" / tile_models.STATE_FILE).exists()
 
 
 def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, data):
@@ -114,12 +121,12 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, da
     program = (
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}\n"
         "import test_training as t; from pathlib import Path\n"
-        f"folder = Path({str(data[0][0].store.parent)!r})\n"
-        "pick = lambda seed, labels: [t.training_data.LabelledSlide(f'{seed}_{i}', folder / f'{seed}_{i}.h5', int(c))"
+        f"folder = Path({str(data[0][0].source.store.parent)!r})\n"
+        "pick = lambda seed, labels: [t.labelled(f'{seed}_{i}', folder / f'{seed}_{i}.h5', int(c))"
         " for i, c in enumerate(labels)]\n"
         f"t.train(Path({str(tmp_path / 'killed')!r}), pick(1, '0101'), pick(2, '01'), max_epochs=12)\n"
     )
-    state = tmp_path / "killed" / trait_models.STATE_FILE
+    state = tmp_path / "killed" / tile_models.STATE_FILE
     kills = 0
     for pause in (0.0, 0.35, 0.11):
         running = subprocess.Popen([sys.executable, "-c", program])
@@ -164,12 +171,12 @@ def machine(processes: int = 1, device: str = "cpu", precision: str = "32-true")
 
 def test_a_saved_state_is_of_the_machine_that_computes(data, monkeypatch):
     def key(fabric: object) -> str:
-        return trait_models._run_key({"seed": 1}, *data, fabric)
+        return tile_models._run_key({"seed": 1}, *data, fabric)
 
     plain = key(machine())
     assert key(training.Fabric(accelerator="cpu", devices=1)) == plain
     others = [key(machine(processes=2)), key(machine(device="cuda")), key(machine(precision="bf16-mixed"))]
-    for library in (torch, trait_models.torchvision):
+    for library in (torch, tile_models.torchvision):
         monkeypatch.setattr(library, "__version__", "0")
         others.append(key(machine()))
     assert len({plain, *others}) == 6
@@ -250,9 +257,85 @@ def test_worker_processes_change_nothing(tmp_path, data):
     assert results(tmp_path / "none") == results(tmp_path / "two")
 
 
+# Tiles with labels of their own
+
+
+def mixed(folder: Path, *, seed: int, tiles: int = 12) -> list[training_data.LabelledSlide]:
+    """Two slides of which every third tile is dark and of class 1."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(2):
+        label = (np.arange(tiles) % 3 == number).astype(np.int64)
+        images = np.stack([rng.integers(0, 120 if dark else 256, (32, 32, 3), dtype=np.uint8) for dark in label])
+        store = make_store(folder / f"mixed_{seed}_{number}.h5", images, slide_id=f"{seed}_{number}")
+        made.append(labelled(f"{seed}_{number}", store, label))
+    return made
+
+
+def test_a_model_learns_from_tiles_that_have_labels_of_their_own(tmp_path):
+    sets = mixed(tmp_path, seed=1, tiles=24), mixed(tmp_path, seed=2)
+    own = {"balanced_batches": True, "checkpoint_on": "tile_auc", "backbone": "resnet18", "learning_rate": 2e-4}
+    train(tmp_path / "model", *sets, **own, max_epochs=16, stop_patience=99)
+    scores = files.read_table(tmp_path / "model" / "scores.tsv")
+    assert scores.loc[0, "validation_tile_auc"] > 0.95
+    assert math.isnan(scores.loc[0, "validation_auc"])
+
+
+def test_a_saved_state_is_of_the_labels_and_the_threshold_that_it_learned_from(tmp_path):
+    sets = mixed(tmp_path, seed=1), mixed(tmp_path, seed=2)
+    (first, second), validation = sets
+    other = labelled(first.slide_id, first.source.store, 1 - first.label)
+    higher = labelled(first.slide_id, first.source.store, first.label, threshold=0.6)
+    keys = {tile_models._run_key({"seed": 1}, [one, second], validation, machine()) for one in (first, other, higher)}
+    assert len(keys) == 3
+
+
+def test_only_the_tiles_that_pass_the_filter_are_learned_from(tmp_path):
+    slide = mixed(tmp_path, seed=1)[0]
+    columns = np.arange(12)
+    coords = np.stack([columns, np.zeros_like(columns)], axis=1)
+    write_tile_scores(tmp_path / "tumour.tsv", "1_0", coords, (columns / 10).clip(max=1).astype(np.float32))
+    seen = training_data.SlideTiles(
+        [labelled("1_0", slide.source.store, 1, tumour=tmp_path / "tumour.tsv", threshold=0.8)]
+    )
+    everything = training_data.SlideTiles([labelled("1_0", slide.source.store, 1)])
+    assert len(seen) == 4
+    assert torch.equal(seen.__getitems__([0, 3])[0], everything.__getitems__([8, 11])[0])
+
+
+def test_a_balanced_batch_has_as_many_tiles_of_each_class():
+    labels = np.array([1, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0])
+    plan = training_data.balanced_batches(labels, 4, seed=3, first_step=0, part=slice(None))
+    drawn = [next(plan) for _ in range(9)]
+    assert all(labels[batch].sum() == 2 for batch in drawn)
+    # The rarer class comes back in every batch; of the other nine tiles each is drawn twice in nine batches.
+    assert np.bincount(np.concatenate(drawn)).tolist() == [9, 2, 2, 2, 2, 2, 2, 9, 2, 2, 2]
+
+
+def test_balanced_batches_go_on_from_any_step():
+    labels = np.array([1, 0, 0, 1, 0, 1, 0, 0])
+    whole = training_data.balanced_batches(labels, 5, seed=3, first_step=0, part=slice(None))
+    expected = [next(whole) for _ in range(12)]
+    assert all(labels[batch].sum() == 3 for batch in expected)
+    for first in (1, 5, 11):
+        plan = training_data.balanced_batches(labels, 5, seed=3, first_step=first, part=slice(None))
+        assert next(plan) == expected[first]
+
+
+def test_processes_share_a_balanced_batch_evenly():
+    labels = np.array([1, 0] * 8)
+    shares = [
+        next(training_data.balanced_batches(labels, 8, seed=1, first_step=2, part=slice(rank, None, 2)))
+        for rank in (0, 1)
+    ]
+    whole = next(training_data.balanced_batches(labels, 8, seed=1, first_step=2, part=slice(None)))
+    assert sorted(shares[0] + shares[1]) == sorted(whole)
+    assert [labels[share].sum() for share in shares] == [2, 2]
+
+
 def test_a_slide_without_tiles_is_no_obstacle(tmp_path, data):
     empty = make_store(tmp_path / "empty.h5", np.zeros((0, 32, 32, 3), np.uint8), slide_id="empty")
-    train_slides = [*data[0], training_data.LabelledSlide("empty", empty, 1)]
+    train_slides = [*data[0], labelled("empty", empty, 1)]
     train(tmp_path / "model", train_slides, data[1], max_epochs=1)
     assert files.read_table(tmp_path / "model" / "scores.tsv").loc[0, "train_tiles"] == 32
 
@@ -270,7 +353,7 @@ def test_an_empty_validation_set_is_refused(tmp_path, data):
 def test_stores_of_different_tiles_are_refused(tmp_path, data):
     coarse = make_store(tmp_path / "c.h5", np.zeros((2, 32, 32, 3), np.uint8), slide_id="c", mpp=1.0)
     with pytest.raises(InputError, match="differ in tile size"):
-        train(tmp_path, [*data[0], training_data.LabelledSlide("c", coarse, 1)], data[1])
+        train(tmp_path, [*data[0], labelled("c", coarse, 1)], data[1])
 
 
 def test_a_step_of_a_single_tile_is_refused(tmp_path, data):

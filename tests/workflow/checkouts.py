@@ -17,9 +17,9 @@ class Checkout:
 
     folder: Path
 
-    def snakemake(self, *arguments: str) -> subprocess.CompletedProcess:
-        """Run the workflow on the mini cohort and wait for it; standard error is part of the output."""
-        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", MINI]
+    def snakemake(self, *arguments: str, overlay: str = MINI) -> subprocess.CompletedProcess:
+        """Run the workflow on the mini cohort, or another, and wait for it; standard error is part of the output."""
+        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", overlay]
         return subprocess.run(
             command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )

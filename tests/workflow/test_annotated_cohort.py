@@ -3,11 +3,18 @@
 import json
 from pathlib import Path
 
+import pandas as pd
 from checkouts import MINI, Checkout
 
 from workflow_scripts.lib import annotated_slides, files, planning
 
-SECTION = """\
+FILTER = "    tumour_filter: mini\n"
+GENERATED = """\
+    annotations:
+      folder: results/mini/input/annotations
+      classes: {Tumor: tumour}
+"""
+DRAWN = """\
     annotations:
       folder: drawn
       classes: {Tumor: tumour, Stroma: stroma}
@@ -34,7 +41,9 @@ def asap(class_name: str) -> str:
 
 def annotate(checkout: Checkout) -> list[str]:
     """Write annotations of four slides and of nobody; return the ids of the four."""
-    checkout.edit(MINI, "    truth:\n", f"{SECTION}    truth:\n")
+    checkout.edit(MINI, GENERATED, DRAWN)
+    # Of these a filter could not learn.
+    checkout.edit(MINI, FILTER, "")
     slides = planning.usable_files(checkout.folder / "results/mini/sheet.tsv")
     left, whole, misspelt, broken = list(slides)[:4]
     folder = checkout.folder / "drawn"
@@ -51,7 +60,6 @@ def test_a_cohort_with_annotations_can_check_them_before_anything_is_trained(cop
     drawn = left, whole, misspelt, broken = annotate(copy)
     planned = copy.planned("annotations")
     assert planned == {"read_annotations": 4, "draw_annotations": 4, "list_annotations": 1, "annotations": 1}
-    # All else is done, but for the summary, which has the configuration.
     run = copy.snakemake()
     assert run.returncode == 0, run.stdout
     assert "nobody.geojson belongs to no slide of the cohort" in run.stdout
@@ -90,7 +98,28 @@ def test_a_cohort_with_annotations_can_check_them_before_anything_is_trained(cop
     assert f"{left}: expected one file of annotations, found drawn/{left}.geojson and drawn/{left}.xml" in run.stdout
 
 
-def test_a_cohort_without_annotations_has_no_job_for_them(finished):
-    planned = finished.planned("--forcerun", "tile_slide")
+def test_a_cohort_without_annotations_has_no_job_for_them(copy):
+    copy.edit(MINI, GENERATED, "")
+    copy.edit(MINI, FILTER, "")
+    planned = copy.planned("--forcerun", "tile_slide")
     assert planned["tile_slide"] == 8
     assert not RULES & set(planned)
+
+
+def test_the_generated_annotations_are_read_with_the_cohort_and_say_what_the_truth_says(finished):
+    results = finished.folder / "results/mini"
+    regions = files.read_table(results / "annotations/regions.tsv", text=annotated_slides.TEXT)
+    splits = files.read_table(results / "splits.tsv", text=["patient_id", "set", "round_1", "round_2"])
+    splits = splits.set_index("patient_id")
+    patients = [slide[:12] for slide in regions["slide_id"]]
+    assert regions["status"].tolist() == ["read"] * 3
+    assert regions["reason"].tolist() == [""] * 3
+    assert {splits.at[patient, "round_1"] or splits.at[patient, "set"] for patient in patients} == {
+        "train", "validation", "test",
+    }  # fmt: skip
+    truth = files.read_table(results / "truth/tiles.tsv", text=["slide_id", "kind"])
+    labels = [files.read_table(results / f"annotations/tiles/{slide}.tsv", text=["slide_id", "label"])
+              for slide in regions["slide_id"]]  # fmt: skip
+    both = pd.concat(labels).merge(truth, on=["slide_id", "col", "row"])
+    assert set(both["label"]) == {"tumour", "background"}
+    assert ((both["label"] == "tumour") == (both["tumour"] == 1)).mean() >= 0.95

@@ -65,7 +65,7 @@ def configure(checkout: Checkout, portal: GdcServer, **downloads) -> None:
     cohort["slides"] = {"manifest": "gdc:TCGA-MINI", "download": True}
     cohort["expression"] = {kind: f"gdc:{ids[name]}/{name}" for kind, name in TABLES.items()}
     cohort["clinical"] = "cbioportal:mini_study"
-    del cohort["truth"]
+    del cohort["truth"], cohort["annotations"], cohort["tumour_filter"]
     patience = {"attempts": 2, "stall_s": 10}
     content["downloads"] = {"gdc": portal.url, "cbioportal": f"{portal.url}/hub", "patience": patience} | downloads
     path.write_text(yaml.safe_dump(content))

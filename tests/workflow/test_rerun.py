@@ -49,6 +49,28 @@ def test_a_changed_hti_threshold_reruns_survival_only(copy):
     assert set(copy.planned()) == SURVIVAL
 
 
+def test_a_changed_tumour_threshold_trains_nothing(copy):
+    copy.edit(MINI, "threshold: sensitivity_95", "threshold: 0.4")
+    planned = copy.planned()
+    assert {"judge_filter", "predict_slides", "map_slides", "measure_heterogeneity"} <= set(planned)
+    assert not {"train_filter", "filter_slide", "train_model", "fit_stain", "tile_slide"} & set(planned)
+
+
+def test_models_that_learn_tumour_tiles_alone_learn_again_and_the_filter_does_not(copy):
+    copy.edit(MINI, "    in_training: false\n", "    in_training: true\n")
+    planned = copy.planned()
+    assert planned["train_model"] == 4
+    assert not {"train_filter", "filter_slide", "judge_filter", "fit_stain", "tile_slide"} & set(planned)
+
+
+def test_another_stain_reruns_all_that_sees_colours_and_no_tile(copy):
+    copy.edit(MINI, "  method: macenko\n", "  method: macenko_least_squares\n")
+    planned = copy.planned()
+    assert planned["fit_stain"] == 8
+    assert {"train_filter", "train_model", "predict_slides", "map_slides"} <= set(planned)
+    assert not {"tile_slide", "read_annotations", "assemble_cohort"} & set(planned)
+
+
 def test_a_number_written_in_another_way_reruns_nothing(copy):
     copy.edit("config.yaml", "learning_rate: 0.001", "learning_rate: 1.0e-3")
     assert copy.planned() == {}

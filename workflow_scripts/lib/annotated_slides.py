@@ -6,7 +6,7 @@ cohort, and never makes background of what somebody drew.
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def read_slide(
     Raises InputError when the store is not one.
     """
     with tiles.open_store(path_to_store) as store:
-        attributes, coords, thumbnail = store.attributes, store.coords, store.thumbnail
+        attributes, lattice, coords, thumbnail = store.attributes, store.lattice, store.coords, store.thumbnail
     try:
         if attributes["status"] == tiles.EXCLUDED:
             raise InputError(f"the slide is excluded: {attributes['reason']}")
@@ -81,7 +81,7 @@ def read_slide(
         file,
         annotations,
         reason,
-        Lattice(**{field.name: attributes[field.name] for field in fields(Lattice)}),
+        lattice,
         coords,
         attributes["width"],
         attributes["height"],
@@ -89,18 +89,23 @@ def read_slide(
     )
 
 
-def _remarks(annotations: Annotations, attributes: Mapping[str, Any], classes: Mapping[str, str]) -> str:
-    """What to look at in annotations that were read. Raises InputError where all of them are off the slide."""
-    slide = shapely.box(0, 0, attributes["width"], attributes["height"])
+def regions_outside(annotations: Annotations, width: int, height: int) -> int:
+    """How many regions lie outside a slide of `width` × `height` level-0 px. Raises InputError where all of them do."""
+    slide = shapely.box(0, 0, width, height)
     outside = [region for region in annotations.regions if not slide.intersects(region.geometry)]
-    count = len(annotations.regions)
-    if len(outside) == count:
+    if len(outside) == len(annotations.regions):
         left, top = outside[0].geometry.bounds[:2]
         raise InputError(
-            f"every region lies outside the slide of {attributes['width']} × {attributes['height']} px, the first from "
-            f"({left:.0f}, {top:.0f}) on; is this the file of another slide?"
+            f"every region lies outside the slide of {width} × {height} px, the first from ({left:.0f}, {top:.0f}) on; "
+            "is this the file of another slide?"
         )
-    remarks = [f"{len(outside)} of {count} regions outside the slide"] if outside else []
+    return len(outside)
+
+
+def _remarks(annotations: Annotations, attributes: Mapping[str, Any], classes: Mapping[str, str]) -> str:
+    """What to look at in annotations that were read. Raises InputError where all of them are off the slide."""
+    outside = regions_outside(annotations, attributes["width"], attributes["height"])
+    remarks = [f"{outside} of {len(annotations.regions)} regions outside the slide"] if outside else []
     if not any(region.class_name in classes for region in annotations.regions):
         remarks.append("no region of a class that has a label: every tile is background")
     return "; ".join(remarks)

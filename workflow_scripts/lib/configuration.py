@@ -6,7 +6,7 @@ fails when the two, or the page that is generated from the descriptions, drift a
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from inspect import cleandoc
@@ -38,13 +38,18 @@ Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*
 ManifestSource = Annotated[str, AfterValidator(partial(sources.checked, kind="manifest"))]
 TableSource = Annotated[str, AfterValidator(partial(sources.checked, kind="table"))]
 ClinicalSource = Annotated[str, AfterValidator(partial(sources.checked, kind="clinical"))]
+StainSource = Annotated[str, StringConstraints(min_length=1), AfterValidator(partial(sources.checked, kind="stain"))]
 
 PUBLISHED_TABLES = ("mrna", "mirna")
 
-# What stands beside the traits' names in our files: tiles without a trait, and the tiles' places.
-RESERVED_TRAITS = ("none", "coords")
+# The maps that are not a trait's, see `layers`.
+HETEROGENEITY, TUMOUR = "heterogeneity", "tumour"
+# All traits' maps together.
+TRAITS = "traits"
+# What stands beside the traits' names in our files: tiles without a trait, the tiles' places, and other maps.
+RESERVED_TRAITS = ("none", "coords", HETEROGENEITY, TUMOUR, TRAITS)
 # What stands beside the cohorts' folders under results/.
-RESERVED_COHORTS = ("input",)
+RESERVED_COHORTS = ("input", "filters")
 # The label of tiles under no annotation, see `annotations.label_tiles`.
 BACKGROUND = "background"
 
@@ -155,7 +160,10 @@ class Expression(Section):
 class Truth(Section):
     """The known truth of a generated cohort. Read by scoring alone, never by training."""
 
-    tiles: Path = Field(description="Table slide_id, col, row, kind (`A`, `B`, `AB`, `0`) on the tile lattice.")
+    tiles: Path = Field(
+        description="Table slide_id, col, row, kind (`A`, `B`, `AB`, `0`) on the tile lattice, and maybe tumour "
+        "(0 or 1; without it, all tiles are)."
+    )
     trait_a: Name = Field(description="The trait that kinds `A` and `AB` carry.")
     trait_b: Name = Field(description="The trait that kinds `B` and `AB` carry.")
 
@@ -193,13 +201,20 @@ class Cohort(Section):
 
     title: str = Field(description="Name in figures and in the report.")
     slides: Slides = Field(description="Where the slides are.")
-    expression: Expression = Field(description="Bulk expression tables.")
-    clinical: ClinicalSource = Field(
-        description="cBioPortal clinical file, in any of its header styles (Methods, Data). A path, or "
-        "`cbioportal:<study>` to fetch."
+    models: Path | None = Field(
+        None,
+        description="Folder of trained models (`results/<cohort>/models` of a run) that map the slides, tiled "
+        "as these need; such a cohort has no other key but `title`, `slides` and `tumour_filter`.",
+    )
+    expression: Expression | None = Field(None, description="Bulk expression tables; needed without `models`.")
+    clinical: ClinicalSource | None = Field(
+        None,
+        description="cBioPortal clinical file, in any of its header styles (Methods, Data); needed without `models`. A "
+        "path, or `cbioportal:<study>` to fetch.",
     )
     traits: list[Name] = Field(
-        min_length=1, description="Traits that are trained in this cohort, defined under `traits`."
+        [],
+        description="Traits that are trained in this cohort, defined under `traits`; one or more without `models`.",
     )
     missing_traits: dict[Name, Annotated[str, StringConstraints(min_length=1)]] = Field(
         {}, description="Traits of the study that no table of this cohort holds, each with the reason: listed, not run."
@@ -215,9 +230,29 @@ class Cohort(Section):
     annotations: Annotations | None = Field(
         None, description="Pathologists' annotations: read, drawn for checking, and turned into labels of tiles."
     )
+    tumour_filter: Name | None = Field(
+        None, description="Only tumour tiles are used, by this one of the `tumour_filters`; none: all (the paper)."
+    )
     truth: Truth | None = Field(
         None, description="Known truth of the two `heterogeneity_traits`: adds recovery scores."
     )
+
+    @model_validator(mode="after")
+    def _check_models(self) -> Self:
+        if self.models is None:
+            missing = [key for key in ("expression", "clinical", "traits") if not getattr(self, key)]
+            if missing:
+                raise ValueError(
+                    f"expected {', '.join(missing)} to train models on, or the folder of trained `models` to apply"
+                )
+            return self
+        given = sorted(self.model_fields_set - {"title", "slides", "models", "tumour_filter"})
+        if given:
+            raise ValueError(
+                "`models` are applied as they were trained: expected no other key but `title`, `slides` and "
+                f"`tumour_filter`, found {', '.join(given)}"
+            )
+        return self
 
 
 class Trait(Section):
@@ -278,6 +313,31 @@ class Tiles(Section):
     )
 
 
+class Stain(Section):
+    """Colours of tiles normalised to a reference. Not in the paper: none."""
+
+    method: Literal["none", "reinhard", "macenko", "macenko_least_squares", "vahadane"] = Field(
+        "none",
+        description="How stains are found and moved; none: tiles as scanned. macenko and vahadane are staintools'.",
+    )
+    reference: StainSource = Field(
+        sources.PUBLISHED,
+        description="What slides are to look like: `published` values, `tile:<cohort>/<slide_id>/<column>/<row>`, or "
+        "an image's path.",
+    )
+    applied: Literal["on_read", "at_tiling"] = Field(
+        "on_read", description="Tiles are recoloured where models read them, or stored recoloured beside the raw ones."
+    )
+
+    @model_validator(mode="after")
+    def _check_reference(self) -> Self:
+        if self.method == "reinhard" and self.reference == sources.PUBLISHED:
+            raise ValueError(
+                "reference: the published values are stains, and reinhard moves colours; give it an image or a tile"
+            )
+        return self
+
+
 class Labels(Section):
     """Bulk expression to slide labels (Results, Training models)."""
 
@@ -317,6 +377,9 @@ class Training(Section):
     backbone: str = Field("inception_v3", description="Any torchvision classifier, by its name there (Inception v3).")
     weights: Literal["random", "imagenet"] = Field("random", description="Initial weights (random initialisation).")
     batch_size: int = Field(144, ge=2, description="Tiles per step over all GPUs (18 × 8 = 144).")
+    balanced_batches: bool = Field(
+        False, description="As many tiles of each class in every batch. Not in the paper: tiles as they come."
+    )
     learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (0.001).")
     weight_decay: float = Field(0.0, ge=0, description="Decoupled weight decay. Not in the paper: none.")
     weight_averaging: float = Field(
@@ -343,6 +406,69 @@ class Training(Section):
     )
     threads: Positive = Field(4, description="CPU threads of a job: a constant, because sums change with it.")
     workers: int = Field(4, ge=0, description="Processes that decode tiles beside the training process.")
+
+
+class FilterTraining(Training):
+    """How a tumour filter is trained: as in metastatic origin, 2.2, where that says, else our choice."""
+
+    backbone: str = Field("resnet50", description="Any torchvision classifier, by its name there (2.1: ResNet50).")
+    batch_size: int = Field(32, ge=2, description="Tiles per step over all GPUs (2.2: 32).")
+    balanced_batches: bool = Field(True, description="As many tiles of each class in every batch (2.2).")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (2.2: 0.001).")
+    augmentations: list[Literal["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"]] = Field(
+        ["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"],
+        description="Of training tiles only (2.2: flips, rotations, colour).",
+    )
+    evaluations_per_epoch: Positive = Field(1, description="Evaluations on the validation set per epoch.")
+    max_epochs: Positive = Field(10, description="Bound on training (2.2: 10 epochs).")
+    checkpoint_on: Literal["tile_auc", "loss", "last"] = Field(
+        "tile_auc", description="The weights kept are the best by this; tiles have the labels here, not slides."
+    )
+    plateau_on: Literal["tile_auc", "loss"] = Field("loss", description="Validation measure of the plateau.")
+    plateau_patience: Positive = Field(2, description="Evaluations without improvement before the rate decays.")
+    stop_on: Literal["tile_auc", "loss"] = Field("loss", description="Validation measure of early stopping.")
+    stop_patience: Positive = Field(4, description="Evaluations without improvement before training stops.")
+
+
+class TumourFilter(Section):
+    """Which tiles are tumour: by a classifier that annotated slides train, or by files of one's own in its place.
+
+    Source: metastatic origin, 2.1, which has one filter for primary tumours and one for metastases.
+    """
+
+    cohorts: list[Name] = Field(
+        [], description="Cohorts whose annotated slides train it; patients are in the sets of the cohort's round 1."
+    )
+    label: Name = Field("tumour", description="Label of the annotated tiles that are tumour; all others are not.")
+    folder: Path | None = Field(
+        None,
+        description="In place of a classifier: folder with a file per slide, named as annotations are: probabilities "
+        "(`.tsv`, `.h5`), a mask (`.h5`), or outlines (`.geojson`, `.xml`).",
+    )
+    classes: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        [], description="Classes of such outlines that are tumour; a tile's probability is the share they cover."
+    )
+    threshold: Literal["youden", "f1", "sensitivity_95", "specificity_95"] | Share = Field(
+        "youden", description="A tile is used from this probability on: a number, or chosen on the validation slides."
+    )
+    in_training: bool = Field(
+        False,
+        description="Trait models learn from tumour tiles alone, anew after a new threshold; false: from all tiles.",
+    )
+    training: FilterTraining = Field(FilterTraining(), description="How the classifier is trained.")
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if bool(self.cohorts) == (self.folder is not None):
+            raise ValueError(
+                "expected `cohorts`, whose annotations train the filter, or a `folder` of one's own probabilities, "
+                f"found {'both' if self.cohorts else 'neither'}"
+            )
+        if self.folder is not None and isinstance(self.threshold, str):
+            raise ValueError(
+                f"threshold: {self.threshold!r} is chosen on annotated slides; of a `folder` give a number, 0.5 say"
+            )
+        return self
 
 
 class Predictions(Section):
@@ -405,6 +531,28 @@ class Survival(Section):
     )
 
 
+class Exports(Section):
+    """Maps for other programs, and heatmaps: a file for each slide. A cohort without a trait has none of it."""
+
+    maps: list[Name] = Field(
+        [], description="Maps that are exported: `heterogeneity`, `tumour`, traits by name, `traits` for all. None."
+    )
+    formats: list[Literal["geojson", "ome_tiff"]] = Field(
+        ["geojson", "ome_tiff"],
+        min_length=1,
+        description="As what: tiles for QuPath, and a picture that lies on the slide.",
+    )
+    heatmaps: list[Name] = Field(
+        [], description="Maps whose probabilities are drawn over each slide's thumbnail: all but `heterogeneity`. None."
+    )
+
+    def among(self, maps: Sequence[str], *, key: str) -> list[str]:
+        """Those of a cohort's `maps` that `key` (`maps` or `heatmaps`) asks for, in the order of the cohort's."""
+        asked = getattr(self, key)
+        all_traits = set(maps) - {HETEROGENEITY, TUMOUR} if TRAITS in asked else set()
+        return [name for name in maps if name in asked or name in all_traits]
+
+
 class DemoCohort(Section):
     """The cohort that the workflow generates for the demo and for tests."""
 
@@ -415,6 +563,8 @@ class DemoCohort(Section):
     special_cases: bool = Field(
         True, description="Patients and slides with everything that goes wrong in real cohorts."
     )
+    normal_tissue: bool = Field(True, description="Slides have normal tissue beside the tumour.")
+    annotated: int = Field(16, ge=0, description="Slides on which a pathologist outlined the tumour.")
     seed: int = Field(7, ge=0, description="Seed of the cohort, apart from the study's.")
 
 
@@ -432,8 +582,12 @@ class Configuration(Section):
     study: Study = Study()
     cohorts: dict[Name, Cohort] = Field(description="Definitions of cohorts; `study.cohorts` says which run.")
     traits: dict[Name, Trait] = Field(description="Definitions of traits; a cohort's `traits` says which run.")
+    tumour_filters: dict[Name, TumourFilter] = Field(
+        {}, description="Definitions of tumour filters; a cohort's `tumour_filter` names the one that it uses."
+    )
     downloads: Downloads = Downloads()
     tiles: Tiles = Tiles()
+    stain: Stain = Stain()
     labels: Labels = Labels()
     splits: Splits = Splits()
     training: Training = Training()
@@ -442,6 +596,7 @@ class Configuration(Section):
     evaluation: Evaluation = Evaluation()
     heterogeneity: Heterogeneity = Heterogeneity()
     survival: Survival = Survival()
+    exports: Exports = Exports()
     demo: DemoCohort = DemoCohort()
     controls: Controls = Controls()
 
@@ -467,6 +622,13 @@ class Configuration(Section):
             _check_known(cohort, self.cohorts, "study.cohorts", "cohorts")
             self._check_cohort(cohort)
         self._check_fetched_tables()
+        for name in {self.cohorts[cohort].tumour_filter for cohort in self.study.cohorts} - {None}:
+            self._check_filter(name)
+        tile = sources.parts(self.stain.reference, kind="stain")
+        if tile:
+            trained = [name for name, cohort in self.cohorts.items() if cohort.models is None]
+            _check_known(tile["cohort"], trained, "stain.reference", "cohorts")
+        self._check_exports()
         if self.ensembles.members > self.splits.rounds:
             raise ValueError(f"ensembles.members is {self.ensembles.members}, of only {self.splits.rounds} rounds")
         return self
@@ -475,14 +637,60 @@ class Configuration(Section):
         """Raise ValueError where two files of the GDC would have one place here."""
         ids: dict[str, str] = {}
         for cohort in self.cohorts.values():
-            for table in cohort.expression.by_name().values():
+            for table in cohort.expression.by_name().values() if cohort.expression else ():
                 parts = sources.parts(table["source"], kind="table")
                 if parts and ids.setdefault(parts["name"], parts["id"]) != parts["id"]:
                     raise ValueError(f"{parts['name']} has two ids of the GDC: {ids[parts['name']]} and {parts['id']}")
 
+    def _check_filter(self, name: str) -> None:
+        trained_filter, where = self.tumour_filters[name], f"tumour_filters.{name}"
+        _check_once(trained_filter.cohorts, f"{where}.cohorts")
+        for cohort in trained_filter.cohorts:
+            _check_known(cohort, self.cohorts, f"{where}.cohorts", "cohorts")
+            annotations = self.cohorts[cohort].annotations
+            if annotations is None:
+                raise ValueError(
+                    f"{where}.cohorts: {cohort} trains the filter, and has no cohorts.{cohort}.annotations"
+                )
+            labels = list(annotations.classes.values())
+            _check_known(trained_filter.label, labels, f"{where}.label", f"labels of cohorts.{cohort}.annotations")
+            if self.cohorts[cohort].tumour_filter != name:
+                raise ValueError(
+                    f"{where}.cohorts: {cohort} trains the filter and does not use it; set cohorts.{cohort}."
+                    f"tumour_filter to {name}"
+                )
+
+    def _check_applied(self, name: str) -> None:
+        used, where = self.cohorts[name].tumour_filter, f"cohorts.{name}.tumour_filter"
+        if used is None:
+            return
+        _check_known(used, self.tumour_filters, where, "tumour_filters")
+        if self.tumour_filters[used].cohorts:
+            raise ValueError(f"{where}: applied models bring the filter that they were trained with; give none here")
+
+    def _check_exports(self) -> None:
+        """Raise ValueError where a map is of no cohort that runs: those of several need not have the same traits."""
+        run = [self.cohorts[name] for name in self.study.cohorts]
+        traits = [trait for cohort in run for trait in cohort.traits]
+        tumour = [TUMOUR] if any(cohort.tumour_filter or cohort.models for cohort in run) else []
+        # The traits of models that are applied are known when their folder is read.
+        applied = any(cohort.models for cohort in run)
+        for key, others in (("maps", [HETEROGENEITY, *tumour]), ("heatmaps", tumour)):
+            names = getattr(self.exports, key)
+            _check_once(names, f"exports.{key}")
+            if key == "heatmaps" and HETEROGENEITY in names:
+                raise ValueError(f"exports.{key}: {HETEROGENEITY!r} is not among those with probabilities; it has none")
+            for name in names if not applied else ():
+                known = [*others, TRAITS, *traits]
+                _check_known(name, known, f"exports.{key}", f"the maps of {', '.join(self.study.cohorts)}")
+        _check_once(self.exports.formats, "exports.formats")
+
     def _check_cohort(self, name: str) -> None:
         cohort = self.cohorts[name]
         where = f"cohorts.{name}"
+        if cohort.models is not None:
+            self._check_applied(name)
+            return
         _check_once(cohort.traits, f"{where}.traits")
         _check_once(cohort.heterogeneity_traits or [], f"{where}.heterogeneity_traits")
         for trait in cohort.traits:
@@ -494,6 +702,8 @@ class Configuration(Section):
         for trait in cohort.missing_traits:
             if trait in cohort.traits:
                 raise ValueError(f"{where}.missing_traits: {trait} is among {where}.traits too")
+        if cohort.tumour_filter is not None:
+            _check_known(cohort.tumour_filter, self.tumour_filters, f"{where}.tumour_filter", "tumour_filters")
         for trait in cohort.heterogeneity_traits or []:
             _check_known(trait, cohort.traits, f"{where}.heterogeneity_traits", f"{where}.traits")
         if cohort.heterogeneity_traits is None and len(cohort.traits) < 2:
@@ -603,6 +813,8 @@ def _places(place: str, section: type[Section]) -> Iterator[tuple[str, type[Sect
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
+    if isinstance(field.get_default(), Section):
+        return "below"
     return f"`{json.dumps(TypeAdapter(Any).dump_python(field.get_default(), mode='json'), ensure_ascii=False)}`"
 
 

@@ -4,15 +4,19 @@ import logging
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
 import torch
 
-from workflow_scripts.lib import models, tiles
+from workflow_scripts.lib import models, tile_sources, tiles
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
 from workflow_scripts.lib.predictions import write_slide
+from workflow_scripts.lib.recolouring import Recolouring
+from workflow_scripts.lib.tile_scores import write_tile_scores
+from workflow_scripts.lib.tile_sources import TileSource
 
 log = logging.getLogger(__name__)
 
@@ -20,54 +24,109 @@ log = logging.getLogger(__name__)
 def predict_slides(
     path_to_predictions: str | Path,
     *,
-    stores: Mapping[str, str | Path],
+    sources: Mapping[str, TileSource],
     models_of_slide: Mapping[str, Sequence[str]],
     model_folders: Mapping[str, str | Path],
+    stain: Mapping[str, Any] | None,
     batch_size: int,
     threads: int,
 ) -> None:
     """Apply to each slide's tiles the models that it needs, and write a chunk's predictions (see `predictions`).
 
-    `stores` has a tile store per slide id; `models_of_slide` names models (`<trait>/round_<k>`) per slide id, and
-    `model_folders` says where those are. A store without tiles gives a group without rows.
+    `sources` has the tiles per slide id, of which only those that pass the tumour filter are predicted;
+    `models_of_slide` names models (`<trait>/round_<k>`) per slide id, and `model_folders` says where those are; `stain`
+    is the reference that the slides are normalised to, or None. A slide without tiles gives a group without rows.
 
-    Raises InputError when a model was trained on other tiles than the store holds.
+    Raises InputError when a model was trained on other tiles than the store holds, or in other colours.
     """
-    torch.set_num_threads(threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = _device(threads)
     needed = {name for names in models_of_slide.values() for name in names}
-    trained = {name: models.load(model_folders[name]) for name in sorted(needed)}
-    for model in trained.values():
-        model.network.to(device)
+    trained = {name: _load(model_folders[name], device) for name in sorted(needed)}
     started, n_tiles = time.monotonic(), 0
     with writing(path_to_predictions) as partial, h5py.File(partial, "w", libver="v110", locking=False) as file:
-        for number, (slide_id, path) in enumerate(sorted(stores.items()), start=1):
+        for number, (slide_id, source) in enumerate(sorted(sources.items()), start=1):
             of_slide = {name: trained[name] for name in models_of_slide[slide_id]}
-            with tiles.open_store(path) as store:
-                _check_geometry(slide_id, store, of_slide)
-                probabilities = predict_tiles(store, of_slide, batch_size=batch_size, device=device)
-                write_slide(file, slide_id, store.coords, probabilities)
-                n_tiles += len(store)
+            coords, probabilities = predict_tiles(
+                slide_id, source, of_slide, stain=stain, batch_size=batch_size, device=device
+            )
+            write_slide(file, slide_id, coords, probabilities)
+            n_tiles += len(coords)
             speed = n_tiles / max(time.monotonic() - started, 1e-9)
-            log.info("%d of %d slides, %d tiles, %.0f tiles/s", number, len(stores), n_tiles, speed)
+            log.info("%d of %d slides, %d tiles, %.0f tiles/s", number, len(sources), n_tiles, speed)
+
+
+def predict_tumour(
+    path_to_scores: str | Path,
+    *,
+    slide_id: str,
+    source: TileSource,
+    model_folder: str | Path,
+    stain: Mapping[str, Any] | None,
+    batch_size: int,
+    threads: int,
+) -> None:
+    """Write the tumour probability of each of a slide's tiles (`tile_scores`) by a trained filter.
+
+    Raises InputError as `predict_slides` does.
+    """
+    device = _device(threads)
+    filter_of_slide = {"tumour": _load(model_folder, device)}
+    started = time.monotonic()
+    coords, found = predict_tiles(slide_id, source, filter_of_slide, stain=stain, batch_size=batch_size, device=device)
+    write_tile_scores(path_to_scores, slide_id, coords, found["tumour"])
+    seconds = max(time.monotonic() - started, 1e-9)
+    log.info("slide %s: %d tiles, %.0f tiles/s", slide_id, len(coords), len(coords) / seconds)
 
 
 @torch.inference_mode()
 def predict_tiles(
-    store: tiles.TileStore, trained: Mapping[str, models.TrainedModel], *, batch_size: int, device: torch.device
-) -> dict[str, np.ndarray]:
-    """Probabilities (n,) float32 of a store's n tiles by each model; memory is bounded by a batch."""
-    found = {name: np.empty(len(store), np.float32) for name in trained}
-    for start in range(0, len(store), batch_size):
-        stop = min(start + batch_size, len(store))
-        images = np.stack([tiles.decode(store.encoded(position)) for position in range(start, stop)])
-        batch = models.to_input(torch.from_numpy(images).permute(0, 3, 1, 2).to(device))
-        for name, model in trained.items():
-            found[name][start:stop] = torch.sigmoid(model.network(batch)[:, 0].float()).cpu().numpy()
-    return found
+    slide_id: str,
+    source: TileSource,
+    trained: Mapping[str, models.TrainedModel],
+    *,
+    stain: Mapping[str, Any] | None,
+    batch_size: int,
+    device: torch.device,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """Column and row (n, 2) of a source's n tiles, and their probabilities (n,) float32 by each model.
+
+    Memory is bounded by a batch.
+    """
+    selected = tile_sources.selected(source)
+    recolouring = Recolouring([tile_sources.normalisation_of(source)]).to(device)
+    found = {name: np.empty(len(selected), np.float32) for name in trained}
+    with tiles.open_store(source.store) as store:
+        _check_fit(slide_id, store, trained, stain)
+        for start in range(0, len(selected), batch_size):
+            chosen = selected[start : start + batch_size]
+            images = np.stack([tiles.decode(store.encoded(int(position))) for position in chosen])
+            seen = recolouring(
+                torch.from_numpy(images).permute(0, 3, 1, 2).to(device), torch.zeros(len(chosen), dtype=torch.int64)
+            )
+            batch = models.to_input(seen)
+            for name, model in trained.items():
+                of_batch = torch.sigmoid(model.network(batch)[:, 0].float())
+                found[name][start : start + len(chosen)] = of_batch.cpu().numpy()
+        return store.coords[selected], found
 
 
-def _check_geometry(slide_id: str, store: tiles.TileStore, trained: Mapping[str, models.TrainedModel]) -> None:
+def _device(threads: int) -> torch.device:
+    torch.set_num_threads(threads)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _load(folder: str | Path, device: torch.device) -> models.TrainedModel:
+    model = models.load(folder)
+    model.network.to(device)
+    return model
+
+
+def _check_fit(
+    slide_id: str,
+    store: tiles.TileStore,
+    trained: Mapping[str, models.TrainedModel],
+    stain: Mapping[str, Any] | None,
+) -> None:
     found = (int(store.attributes["tile_px"]), float(store.attributes["mpp"]))
     for name, model in trained.items():
         expected = (model.description["tile_px"], model.description["mpp"])
@@ -76,3 +135,14 @@ def _check_geometry(slide_id: str, store: tiles.TileStore, trained: Mapping[str,
                 f"{slide_id}: its tiles are {found[0]} px at {found[1]} µm/px, and model {name} was trained on "
                 f"{expected[0]} px at {expected[1]} µm/px; tile the slide for the model, or use another model"
             )
+        # A model that knows of no stain is from before there was any normalisation.
+        trained_with = model.description.get("stain")
+        if trained_with != stain:
+            raise InputError(
+                f"{slide_id}: its stain is normalised to {_stain(stain)}, and model {name} was trained with "
+                f"{_stain(trained_with)}; set `stain` as for the model, or use another model"
+            )
+
+
+def _stain(stain: Mapping[str, Any] | None) -> str:
+    return f"{stain['method']}, {stain['appearance']}" if stain else "none"

@@ -6,17 +6,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.lib import cartography, tiles
+from workflow_scripts.lib import cartography, tile_sources, tiles
 from workflow_scripts.lib import predictions as predicted
 from workflow_scripts.lib.ensembles import members_of
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.tile_sources import TileSource
 
 
 def map_slides(
     folder: str | Path,
     *,
     sheet: pd.DataFrame,
-    stores: Iterable[str | Path],
+    sources: Iterable[TileSource],
     predictions: Iterable[str | Path],
     ensembles: pd.DataFrame,
     traits: Sequence[str],
@@ -24,27 +25,32 @@ def map_slides(
 ) -> None:
     """Write maps/<slide>.h5 for each slide that was accepted, with a layer for each of `traits`.
 
-    sheet: slide_id and patient_id; stores: tile stores, which know the lattices; predictions: the chunks' files;
-    ensembles: the table of `rank_models`. Tiles that quality dropped are filtered out; a slide without any tile has a
-    map without tissue. Raises InputError where a slide has no predictions, or they are not of the tiles of its store.
+    sheet: slide_id and patient_id; sources: the slides' tiles, whose stores know the lattices; predictions: the chunks'
+    files; ensembles: the table of `rank_models`. Tiles that quality or the tumour filter left out are filtered out; a
+    slide without any tile has a map without tissue. Raises InputError where a slide has no predictions, or they are not
+    of the tiles of its source; and where no slide was accepted.
     """
     chunk_of = {slide_id: path for path in predictions for slide_id in predicted.slides_in(path)}
     patient_of = dict(zip(sheet["slide_id"], sheet["patient_id"], strict=True))
     members = {trait: members_of(ensembles, trait) for trait in traits}
-    for path in stores:
-        with tiles.open_store(path) as store:
-            facts, stored, dropped = store.attributes, store.coords, store.dropped.coords
+    accepted, refused = 0, []
+    for source in sources:
+        facts = tiles.read_summary(source.store)
         slide_id = facts["slide_id"]
         if facts["status"] != tiles.ACCEPTED:
+            refused.append(f"{slide_id}: {facts['reason']}")
             continue
+        accepted += 1
+        kept, left_out = tile_sources.places(source)
         if slide_id not in chunk_of:
             raise InputError(
                 f"{slide_id}: expected predictions in one of {len(set(chunk_of.values()))} files, found none"
             )
         coords, by_trait = predicted.read_slide(chunk_of[slide_id], slide_id)
-        if not np.array_equal(np.unique(coords, axis=0), np.unique(stored, axis=0)):
+        if not np.array_equal(np.unique(coords, axis=0), np.unique(kept, axis=0)):
             raise InputError(
-                f"{chunk_of[slide_id]}: predictions of {slide_id} are not of the tiles in {path}: predict again"
+                f"{chunk_of[slide_id]}: predictions of {slide_id} are not of the tiles in {source.store} that pass the "
+                "filters: predict again"
             )
         probabilities = {
             trait: np.stack([_probabilities(by_trait, trait, model, slide_id) for model in members[trait]])
@@ -56,13 +62,18 @@ def map_slides(
             columns=facts["columns"],
             rows=facts["rows"],
             threshold=threshold,
-            filtered=dropped,
+            filtered=left_out,
         )
         known = {name: facts[name] for name in cartography.ATTRIBUTES if name != "patient_id"}
         found = cartography.Cartography(
             patient_id=patient_of[slide_id], traits=tuple(traits), states=states, probabilities=means, **known
         )
         cartography.write_map(Path(folder) / f"{slide_id}.h5", found)
+    if not accepted:
+        raise InputError(
+            f"expected a slide to map, found none accepted of {len(refused)}; {refused[0] if refused else 'no slide'}; "
+            "slides.tsv has all reasons"
+        )
 
 
 def _probabilities(

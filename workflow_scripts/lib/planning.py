@@ -1,4 +1,4 @@
-"""What the workflow plans from a cohort's assembled tables: its slides, their annotations, what a model learns from.
+"""What the workflow plans from a cohort's assembled tables: its slides, files given for them, what a model learns from.
 
 These run each time that the graph of jobs is built, so they read tables and folders once and open nothing else.
 """
@@ -13,7 +13,13 @@ import pandas as pd
 from workflow_scripts.lib import files, splits
 from workflow_scripts.lib.errors import InputError
 
-ANNOTATION_SUFFIXES = (".geojson", ".json", ".xml")
+# What a user may give for each slide, and the suffixes that its files may have.
+ANNOTATIONS = "annotations"
+TILE_SCORES = "tile scores"
+SUFFIXES = {
+    ANNOTATIONS: (".geojson", ".json", ".xml"),
+    TILE_SCORES: (".tsv", ".h5", ".hdf5", ".geojson", ".json", ".xml"),
+}
 
 
 def usable_files(path_to_sheet: str | Path) -> dict[str, str]:
@@ -41,20 +47,27 @@ def find_slide(file: str | Path) -> str | None:
     return found[0] if found else None
 
 
-def annotation_files(path_to_sheet: str | Path, folder: str | Path) -> dict[str, str]:
-    """The file in `folder` that belongs to each annotated slide, by slide id, in the sheet's order.
+def files_of_slides(path_to_sheet: str | Path, folder: str | Path, kind: str) -> dict[str, str]:
+    """The file in `folder` that belongs to each slide that has one, by slide id, in the sheet's order.
 
-    A file belongs to the slide that its name without ANNOTATION_SUFFIXES says: the slide_id, or the slide's file with
-    or without its suffix. So `S.geojson` and `S.svs.geojson` belong to `S.svs`. Upper and lower case count in `S`.
+    kind: a key of SUFFIXES. A file belongs to the slide that its name without these suffixes says: the slide_id, or the
+    slide's file with or without its suffix. So `S.geojson` and `S.svs.geojson` belong to `S.svs`. Upper and lower case
+    count in `S`.
 
     Raises InputError when a slide has two files, when a file has two slides, and when no file has any.
     """
-    return _annotations(path_to_sheet, folder)[0]
+    return _matched(path_to_sheet, folder, kind)[0]
 
 
-def files_of_no_slide(path_to_sheet: str | Path, folder: str | Path) -> list[str]:
-    """Names of the files in `folder` that are no listed slide's annotations; hidden ones do not count."""
-    return _annotations(path_to_sheet, folder)[1]
+def files_of_no_slide(path_to_sheet: str | Path, folder: str | Path, kind: str) -> list[str]:
+    """Names of the files in `folder` that belong to no listed slide (`files_of_slides`); hidden ones do not count."""
+    return _matched(path_to_sheet, folder, kind)[1]
+
+
+def slides_without_file(path_to_sheet: str | Path, folder: str | Path, kind: str) -> list[str]:
+    """The listed slides to which no file in `folder` belongs, see `files_of_slides`, in the sheet's order."""
+    found = files_of_slides(path_to_sheet, folder, kind)
+    return [slide for slide in usable_files(path_to_sheet) if slide not in found]
 
 
 def in_sheet(path_to_sheet: str | Path, slide_id: str, column: str) -> str:
@@ -69,6 +82,18 @@ def selection(
     labels = _table(path_to_labels)
     numbers = labels.assign(label=pd.to_numeric(labels["label"]))
     return splits.labels_of_sets(_table(path_to_splits), numbers, round_number=round_number)
+
+
+def sets_of_slides(
+    path_to_sheet: str | Path, path_to_splits: str | Path, slides: list[str], *, round_number: int
+) -> dict[str, list[str]]:
+    """Some slides by the set that their patients are in: `test`, or `train` or `validation` of a round."""
+    split = _table(path_to_splits)
+    rounds = dict(zip(split["patient_id"], split[f"round_{round_number}"], strict=True))
+    found: dict[str, list[str]] = {name: [] for name in (splits.TRAIN, splits.VALIDATION, splits.TEST)}
+    for slide in slides:
+        found[rounds[in_sheet(path_to_sheet, slide, "patient_id")] or splits.TEST].append(slide)
+    return found
 
 
 def held_out_slides(path_to_sheet: str | Path, path_to_splits: str | Path, slides: list[str]) -> list[str]:
@@ -89,10 +114,10 @@ def chunk_of(slide_id: str, *, chunks: int) -> int:
     return int(hashlib.sha256(slide_id.encode()).hexdigest()[:8], 16) % chunks
 
 
-def _annotations(path_to_sheet: str | Path, folder: str | Path) -> tuple[dict[str, str], list[str]]:
+def _matched(path_to_sheet: str | Path, folder: str | Path, kind: str) -> tuple[dict[str, str], list[str]]:
     if not Path(folder).is_dir():
-        raise InputError(f"{folder}: expected a folder of annotations, found none")
-    return _annotations_in(*_version(path_to_sheet), *_version(folder))
+        raise InputError(f"{folder}: expected a folder of {kind}, found none")
+    return _files_in(*_version(path_to_sheet), *_version(folder), kind)
 
 
 def _table(path: str | Path) -> pd.DataFrame:
@@ -113,10 +138,11 @@ def _usable_files(path: str, written_ns: int) -> dict[str, str]:
 
 
 @lru_cache(maxsize=16)
-def _annotations_in(
-    path_to_sheet: str, sheet_ns: int, folder: str, _folder_ns: int
+def _files_in(
+    path_to_sheet: str, sheet_ns: int, folder: str, _folder_ns: int, kind: str
 ) -> tuple[dict[str, str], list[str]]:
-    """The annotation file of each slide that has one, and the names of the files that belong to none."""
+    """The file of each slide that has one, and the names of the files that belong to none."""
+    suffixes = SUFFIXES[kind]
     slides = _usable_files(path_to_sheet, sheet_ns)
     named: dict[str, set[str]] = {}
     for slide, file in slides.items():
@@ -125,7 +151,7 @@ def _annotations_in(
     found: dict[str, list[str]] = {}
     of_none = []
     for path in sorted(path for path in Path(folder).iterdir() if not path.name.startswith(".")):
-        owners = named.get(path.stem, set()) if path.suffix.lower() in ANNOTATION_SUFFIXES else set()
+        owners = named.get(path.stem, set()) if path.suffix.lower() in suffixes else set()
         if len(owners) > 1:
             raise InputError(f"{path}: expected the name of one slide, found that of {' and '.join(sorted(owners))}")
         for slide in owners:
@@ -134,11 +160,12 @@ def _annotations_in(
             of_none.append(path.name)
     for slide, paths in found.items():
         if len(paths) > 1:
-            raise InputError(f"{slide}: expected one file of annotations, found {' and '.join(paths)}; move one away")
+            raise InputError(f"{slide}: expected one file of {kind}, found {' and '.join(paths)}; move one away")
     if not found:
+        example = f"{next(iter(slides), '<slide_id>')}{suffixes[0]}"
         raise InputError(
-            f"{folder}: expected a slide's name and {', '.join(ANNOTATION_SUFFIXES)} as the name of a file, as in "
-            f"{next(iter(slides))}{ANNOTATION_SUFFIXES[0]}, found none among {len(of_none)} files{_first_few(of_none)}"
+            f"{folder}: expected a slide's name and {', '.join(suffixes)} as the name of a file of {kind}, as in "
+            f"{example}, found none among {len(of_none)} files{_first_few(of_none)}"
         )
     return {slide: found[slide][0] for slide in slides if slide in found}, of_none
 

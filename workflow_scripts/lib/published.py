@@ -1,8 +1,9 @@
-"""What the paper printed, so that every report can show its values beside ours.
+"""What the papers printed, so that every report can show their values beside ours.
 
-The values stand in `published.tsv`, one per row with the place they come from; a rule that prints them takes the digest
-of that file as a parameter. Log-rank p values that the paper shows only inside an image (Fig. 4b, Fig. 5 and Fig. 6)
-are not stated in its text and are absent here.
+"The paper" is that of the molecular cartographies; what another one states has no cohort here. The values stand in
+`published.tsv`, one per row with the place they come from; a rule that prints them takes the digest of that file as a
+parameter. Log-rank p values that the paper shows only inside an image (Fig. 4b, Fig. 5 and Fig. 6) are not stated in
+its text and are absent here.
 """
 
 from functools import cache
@@ -34,7 +35,10 @@ def _table() -> pd.DataFrame:
 
 
 def table() -> pd.DataFrame:
-    """Every published value: cohort (`BRCA`, `LUAD`), trait ("" for a whole cohort), quantity, value, source."""
+    """Every published value: cohort (`BRCA`, `LUAD`), trait ("" for a whole cohort), quantity, value, source.
+
+    A value of another paper has the cohort "", and its source says which.
+    """
     return _table().copy()
 
 
@@ -72,7 +76,7 @@ def table1(cohort: str) -> pd.DataFrame:
 
 def cohorts() -> list[str]:
     """The paper's cohorts, in its order."""
-    return list(dict.fromkeys(_table()["cohort"]))
+    return [name for name in dict.fromkeys(_table()["cohort"]) if name]
 
 
 def same_trait(one: str, other: str) -> bool:
@@ -92,6 +96,15 @@ def survival_note() -> str:
         high = value("hti_high_above", cohort=row.cohort, trait=row.trait)
         parts.append(f"{row.cohort}, HTI >\u00a0{high:g} against ≤\u00a0{low:g}: p\u00a0=\u00a0{row.value:g}")
     return f"Paper (Fig. 4): {'; '.join(parts)}"
+
+
+def tumour_filter_note() -> str:
+    """The AUROCs of tiles that the metastatic origin paper states of its tumour filter, for the foot of a figure."""
+    train, test = (value(f"tumour_filter_{name}_auroc", cohort="") for name in ("train", "test"))
+    return (
+        f"Metastatic origin paper (Fig. 2B): AUROC {train:g} on training slides, {test:g} on held-out slides, of other "
+        "tissues and slides than these."
+    )
 
 
 def cohort_name(name: str) -> str:

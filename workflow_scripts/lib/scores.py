@@ -1,7 +1,6 @@
 """From tile probabilities to positive tiles, slide scores and areas under the ROC curve."""
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 
 def positive(probabilities: np.ndarray, *, threshold: float) -> np.ndarray:
@@ -22,6 +21,9 @@ def slide_score(positive_tiles: np.ndarray) -> float:
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     """Area under the ROC curve of scores (n,) for labels (n,) in {0, 1}; ties count half; NaN for one class or none."""
+    # Here, because the import takes a second and most jobs that read tiles need no AUC.
+    from sklearn.metrics import roc_auc_score
+
     labels = np.asarray(labels)
     if len(np.unique(labels)) < 2:
         return float("nan")

@@ -1,4 +1,10 @@
-"""How much of a known truth was recovered. The only room that reads a truth, and nothing else reads this room."""
+"""How much of a known truth was recovered. The only room that reads a truth, and nothing else reads this room.
+
+The truth is of the tumour: of those tiles that are tumour by the truth, whichever tiles a filter kept. So a run with a
+tumour filter and one without it are held to the same, and normal tissue that the chain took for tumour, or tumour that
+it left out, counts against the shares and the HTI of its slide. A truth that does not say which tiles are tumour is of
+all of them.
+"""
 
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -35,13 +41,14 @@ class Uniformity(NamedTuple):
 
 
 def read_truth_tiles(path: str | Path, *, trait_a: str, trait_b: str) -> pd.DataFrame:
-    """The truth of every tile: slide_id, col, row, and one bool column per trait, from slide_id, col, row, kind.
+    """The truth of every tile: slide_id, col, row, and as bool is_tumour and one column per trait.
 
-    Kind `A` carries trait_a, `B` trait_b, `AB` both and `0` neither. A comma separates the columns of a `.csv`, a tab
-    those of anything else.
+    The file has the columns slide_id, col, row, kind, and maybe tumour (0 or 1); without it, every tile is tumour. Kind
+    `A` carries trait_a, `B` trait_b, `AB` both and `0` neither; a tile that is not tumour is of kind `0`. A comma
+    separates the columns of a `.csv`, a tab those of anything else.
     """
     separator = "," if Path(path).suffix == ".csv" else "\t"
-    table = pd.read_csv(path, sep=separator, dtype={"slide_id": str, "kind": str}, keep_default_na=False)
+    table = pd.read_csv(path, sep=separator, dtype={"slide_id": str, "kind": str, "tumour": str}, keep_default_na=False)
     unknown = sorted(set(table["kind"]) - set(CARRIERS))
     if unknown:
         raise InputError(f"{path}: expected tiles of kind {list(CARRIERS)}, found {unknown}")
@@ -49,7 +56,14 @@ def read_truth_tiles(path: str | Path, *, trait_a: str, trait_b: str) -> pd.Data
         raise InputError(
             f"{path}: expected each tile once, found {table.duplicated(['slide_id', 'col', 'row']).sum()} twice"
         )
-    truth = table[["slide_id", "col", "row"]].copy()
+    tumour = table.get("tumour", pd.Series("1", index=table.index))
+    strange = sorted(set(tumour) - {"0", "1"})
+    if strange:
+        raise InputError(f"{path}: expected tiles with 0 or 1 as tumour, found {strange}")
+    carriers = ((tumour == "0") & (table["kind"] != "0")).sum()
+    if carriers:
+        raise InputError(f"{path}: expected kind 0 of tiles that are not tumour, found {carriers} of another")
+    truth = table[["slide_id", "col", "row"]].assign(is_tumour=tumour == "1")
     for place, trait in enumerate((trait_a, trait_b)):
         truth[trait] = table["kind"].map({kind: carries[place] for kind, carries in CARRIERS.items()})
     return truth
@@ -71,9 +85,12 @@ def predicted_tiles(paths_to_maps: Iterable[str | Path], traits: Sequence[str]) 
 def truth_of_slides(
     truth_tiles: pd.DataFrame, traits: Sequence[str], *, denominator: Denominator = "positive"
 ) -> pd.DataFrame:
-    """Each slide's truth from its tiles': slide_id, share of positive tiles per trait, and hti."""
+    """Each slide's truth from its tumour tiles': slide_id, share of positive tiles per trait, and hti.
+
+    A slide without a tumour tile has no row.
+    """
     rows = []
-    for slide_id, tiles in truth_tiles.groupby("slide_id", sort=True):
+    for slide_id, tiles in truth_tiles[truth_tiles["is_tumour"]].groupby("slide_id", sort=True):
         positive = tiles[list(traits)].to_numpy(bool).T
         hti = heterogeneity_index(combination_counts(positive), denominator=denominator).hti
         rows.append((slide_id, *positive.mean(axis=1), hti))
@@ -88,10 +105,11 @@ def unseen_slides(labels: pd.DataFrame, splits: pd.DataFrame) -> list[str]:
 def tile_auc(
     truth_tiles: pd.DataFrame, predictions: pd.DataFrame, trait: str, slides: Iterable[str]
 ) -> tuple[float, int]:
-    """Tile AUC of a trait against the truth, pooled over the tiles of `slides`, and the number of tiles.
+    """Tile AUC of a trait against the truth, pooled over the tumour tiles of `slides`, and the number of tiles.
 
-    predictions: slide_id, col, row, probability (the mean of the ensemble's members). Tiles are matched by slide,
-    column and row; those without a truth are left out and logged, and many of them mean another lattice.
+    predictions: slide_id, col, row, probability (the mean of the ensemble's members); a tile that a filter left out has
+    none, and is not asked for. Tiles are matched by slide, column and row; those without a truth are left out and
+    logged, and many of them mean another lattice. Those that are not tumour are left out.
 
     Raises InputError where more than a tenth of the predicted tiles have no truth.
     """
@@ -107,7 +125,7 @@ def tile_auc(
                 f"{len(matched)}, {where}: is the tile lattice that of the truth?"
             )
         log.warning("%s: %d of %d tiles have no truth and are left out, %s", trait, len(strange), len(matched), where)
-    known = matched.dropna(subset=[trait])
+    known = matched[matched["is_tumour"].eq(True)]
     return auc(known[trait].astype(int).to_numpy(), known["probability"].to_numpy()), len(known)
 
 
@@ -135,10 +153,11 @@ def recovery_table(
 ) -> pd.DataFrame:
     """What was recovered: trait, measure, value, n (tiles for `tile_auc`, slides for the others).
 
-    predictions: by trait, slide_id, col, row, probability (mean of the members). Per trait, over the slides that none
-    of its models has seen: `tile_auc`; `share_spearman`, of the ensemble's slide score with the true share;
-    `slide_auc`, of that score for slides above against at most the median true share. For the traits together (`A+B`):
-    `hti_spearman` over all slides, and `hti_spearman_unseen` over those that no model of any of the traits has seen.
+    truth_tiles: see `read_truth_tiles`; those that are tumour count. predictions: by trait, slide_id, col, row,
+    probability (mean of the members). Per trait, over the slides that none of its models has seen: `tile_auc`;
+    `share_spearman`, of the ensemble's slide score with the true share; `slide_auc`, of that score for slides above
+    against at most the median true share. For the traits together (`A+B`): `hti_spearman` over all slides, and
+    `hti_spearman_unseen` over those that no model of any of the traits has seen.
 
     Raises InputError where hti is of other traits, or the tiles are of another lattice.
     """

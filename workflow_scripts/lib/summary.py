@@ -1,5 +1,8 @@
 """A cohort's run in a few lines."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import pandas as pd
 
 
@@ -7,14 +10,15 @@ def summarise(
     title: str,
     *,
     slides: pd.DataFrame,
-    table1: pd.DataFrame,
+    table1: pd.DataFrame | None,
     hti: pd.DataFrame,
-    logrank: pd.DataFrame,
+    logrank: pd.DataFrame | None,
     recovery: pd.DataFrame | None,
 ) -> str:
     """The printed summary: slides in and out, AUCs, HTI, log-rank p, and recovery where a truth is known.
 
-    Takes slides.tsv, table1.tsv, hti.tsv, logrank.tsv and recovery.tsv as they were written.
+    Takes slides.tsv, table1.tsv, hti.tsv, logrank.tsv and recovery.tsv as they were written; None for those that a
+    cohort without training or without a truth has not.
     """
     accepted = slides["status"] == "accepted"
     lines = [
@@ -24,21 +28,24 @@ def summarise(
             f"  {row.trait}: slide AUC {_number(row.mean_test_auc)} on average and {_number(row.ensemble_test_auc)} as "
             f"an ensemble, {row.n_test:.0f} test slides; out of distribution {_number(row.ensemble_ood_all_auc)}, "
             f"{row.n_ensemble_ood_all:.0f} slides"
-            for row in table1.itertuples()
+            for row in _rows(table1)
         ),
         f"  HTI of {hti['traits'].iloc[0]}: median {_number(hti['hti'].median())} over {hti['hti'].count()} slides",
         *(
             f"  survival, HTI > {row.group_high:g} ({_count(row.n_high)}) and "
             f"≤ {row.group_low:g} ({_count(row.n_low)}): {_logrank(row.p, row.direction, row.note)}"
-            for row in logrank.itertuples()
+            for row in _rows(logrank)
+        ),
+        *(
+            f"  against the truth, {row.trait}: {row.measure} {_number(row.value)} (n = {row.n:,.0f})"
+            for row in _rows(recovery)
         ),
     ]
-    if recovery is not None:
-        lines += [
-            f"  against the truth, {r.trait}: {r.measure} {_number(r.value)} (n = {r.n:,.0f})"
-            for r in recovery.itertuples()
-        ]
     return "\n".join(lines) + "\n"
+
+
+def _rows(table: pd.DataFrame | None) -> Iterable[Any]:
+    return () if table is None else table.itertuples()
 
 
 def _reasons(excluded: pd.DataFrame) -> list[tuple[str, int]]:

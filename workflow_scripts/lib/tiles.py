@@ -10,7 +10,7 @@ import json
 import logging
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -445,6 +445,33 @@ def _write_attributes(
     )
 
 
+def rewrite_store(
+    path_to_store: str | Path,
+    path_to_new: str | Path,
+    *,
+    change: Callable[[np.ndarray], np.ndarray] | None,
+    attributes: Mapping[str, Any],
+) -> None:
+    """Write a tile store anew with the pixels of its tiles changed; all else is the same, with some attributes more.
+
+    change: from a tile's pixels (height, width, 3) uint8 to the new ones, which are encoded as the old were; None for
+    the tiles as they are. Memory is bounded by a tile. The same store and change give the same bytes.
+
+    Raises InputError when the store is not one.
+    """
+    with open_store(path_to_store) as old, files.writing(path_to_new) as partial, _new_store(partial) as new:
+        old.copy_to(new)
+        settings = json.loads(old.attributes["settings"])
+        new["tiles"].resize(len(old), axis=0)
+        for index in range(len(old)):
+            encoded = old.encoded(index)
+            if change is not None:
+                changed = Image.fromarray(change(decode(encoded)))
+                encoded = encode(changed, quality=settings["jpeg_quality"])
+            new["tiles"][index] = encoded
+        new.attrs.update(attributes)
+
+
 # The tile store, read
 
 
@@ -476,6 +503,11 @@ class TileStore:
         self._file = file
         self._tiles = file["tiles"]
         self.attributes = _plain(file.attrs)
+
+    @property
+    def lattice(self) -> Lattice:
+        """The slide's lattice; of an excluded slide, one without columns and rows."""
+        return Lattice(**{field.name: self.attributes[field.name] for field in fields(Lattice)})
 
     @cached_property
     def coords(self) -> np.ndarray:
@@ -510,6 +542,14 @@ class TileStore:
     def n_dropped(self) -> int:
         """The number of tiles that quality dropped."""
         return len(self._file["dropped/coords"])
+
+    def copy_to(self, file: h5py.File) -> None:
+        """Copy all but the tiles into another file."""
+        for name in self._file:
+            if name != "tiles":
+                file.pop(name, None)
+                self._file.copy(name, file)
+        file.attrs.update(self.attributes)
 
     def encoded(self, index: int) -> np.ndarray:
         """Return one tile as it is stored: the bytes of a JPEG (uint8, one axis)."""

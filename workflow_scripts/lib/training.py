@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader
 from workflow_scripts.lib import models, scores
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
-from workflow_scripts.lib.training_data import SlideTiles, augment, batches
+from workflow_scripts.lib.training_data import SlideTiles, augment, balanced_batches, batches
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,7 @@ class Schedule:
     """How a model is trained; the keys of `training` in the configuration, where each is described."""
 
     batch_size: int
+    balanced_batches: bool
     learning_rate: float
     weight_decay: float
     weight_averaging: float
@@ -167,13 +168,15 @@ def train(
     _check_batch(schedule.batch_size, len(training), fabric.world_size)
     learner = Learner.of(network, schedule, fabric)
     state = _resume(path_to_state, run_key, learner, schedule, fabric)
+    for data in (training, validation):
+        data.recolouring.to(fabric.device)
     loader = _training_batches(training, schedule, state.step, seed=seed, fabric=fabric, workers=workers)
     validation_loader = _all_batches(validation, schedule.batch_size, fabric=fabric, workers=workers)
     per_epoch = len(training) // min(schedule.batch_size, len(training))
     interval = max(1, round(per_epoch / schedule.evaluations_per_epoch))
     started, first_step = time.monotonic(), state.step
     while state.step < schedule.max_epochs * per_epoch and state.stop.waited < schedule.stop_patience:
-        train_loss = _train_steps(learner, loader, state, interval, schedule.augmentations, seed, fabric)
+        train_loss = _train_steps(learner, training, loader, state, interval, schedule.augmentations, seed, fabric)
         learner.share_buffers(fabric)
         measured = evaluate(
             learner.averaged.module, validation, validation_loader, fabric=fabric, threshold=tile_threshold
@@ -199,21 +202,22 @@ def evaluate(
     """Mean loss over tiles, tile AUC, and slide AUC of the share of positive tiles, on a validation set.
 
     `loader` reads the tiles of `validation` in their order, this process's share of them. A measure that needs both
-    classes is NaN where the set has one. Where a logit is not finite the loss is infinite and both AUCs are NaN.
+    classes is NaN where the set has one, and so is the slide AUC of slides whose tiles have labels of their own. Where
+    a logit is not finite the loss is infinite and both AUCs are NaN.
     """
-    logits = _all_logits(network, loader, len(validation), fabric=fabric)
+    logits = _all_logits(network, validation, loader, fabric=fabric)
     if not torch.isfinite(logits).all():
         return {"loss": math.inf, "tile_auc": math.nan, "slide_auc": math.nan}
     labels = torch.from_numpy(validation.labels)
     probabilities = torch.sigmoid(logits).numpy()
     positive = scores.positive(probabilities, threshold=threshold)
-    present = np.unique(validation.slide_of_tile)
-    slide_scores = [scores.slide_score(positive[validation.slide_of_tile == slide]) for slide in present]
-    slide_labels = [validation.slides[slide].label for slide in present]
+    labels_of = {slide: validation.slides[slide].label for slide in np.unique(validation.slide_of_tile)}
+    slide_labels = {slide: label for slide, label in labels_of.items() if isinstance(label, int)}
+    slide_scores = [scores.slide_score(positive[validation.slide_of_tile == slide]) for slide in slide_labels]
     return {
         "loss": float(nn.functional.binary_cross_entropy_with_logits(logits.double(), labels.double())),
         "tile_auc": scores.auc(validation.labels, probabilities),
-        "slide_auc": scores.auc(np.array(slide_labels), np.array(slide_scores)),
+        "slide_auc": scores.auc(np.array(list(slide_labels.values())), np.array(slide_scores)),
     }
 
 
@@ -291,9 +295,13 @@ def _seed_of(seed: int, step: int) -> int:
 
 def _training_batches(
     data: SlideTiles, schedule: Schedule, first_step: int, *, seed: int, fabric: Fabric, workers: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
     part = slice(fabric.global_rank, None, fabric.world_size)
-    plan = batches(len(data), schedule.batch_size, seed=seed, first_step=first_step, part=part)
+    plan = (
+        balanced_batches(data.labels, schedule.batch_size, seed=seed, first_step=first_step, part=part)
+        if schedule.balanced_batches
+        else batches(len(data), schedule.batch_size, seed=seed, first_step=first_step, part=part)
+    )
     loader = DataLoader(data, batch_sampler=plan, num_workers=workers, collate_fn=_as_read)
     return iter(loader)
 
@@ -313,7 +321,8 @@ def _as_read(batch: Any) -> Any:
 
 def _train_steps(
     learner: Learner,
-    loader: Iterator[tuple[torch.Tensor, torch.Tensor]],
+    training: SlideTiles,
+    loader: Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
     state: State,
     steps: int,
     augmentations: Sequence[str],
@@ -324,11 +333,12 @@ def _train_steps(
     learner.network.train()
     losses = []
     for _ in range(steps):
-        images, labels = next(loader)
+        images, labels, slides = next(loader)
         # Dropout draws from torch's global generator, augmentation from its own.
         torch.manual_seed(_seed_of(seed, state.step))
         generator = torch.Generator().manual_seed(_seed_of(seed, state.step))
-        batch = augment(models.to_input(images.to(fabric.device)), augmentations, generator)
+        seen = training.recolouring(images.to(fabric.device), slides)
+        batch = augment(models.to_input(seen), augmentations, generator)
         logits = learner.network(batch)[:, 0]
         loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels.to(fabric.device))
         learner.step(loss, fabric)
@@ -338,11 +348,14 @@ def _train_steps(
 
 
 @torch.inference_mode()
-def _all_logits(network: nn.Module, loader: DataLoader, n_tiles: int, *, fabric: Fabric) -> torch.Tensor:
-    """Logits (n_tiles,) float32 on the CPU, each process computing its share."""
+def _all_logits(network: nn.Module, data: SlideTiles, loader: DataLoader, *, fabric: Fabric) -> torch.Tensor:
+    """Logits (n,) float32 of the n tiles of `data` on the CPU, each process computing its share."""
     network.eval()
+    n_tiles, found = len(data), []
     with fabric.autocast():
-        found = [network(models.to_input(images.to(fabric.device)))[:, 0].float().cpu() for images, _ in loader]
+        for images, _, slides in loader:
+            seen = data.recolouring(images.to(fabric.device), slides)
+            found.append(network(models.to_input(seen))[:, 0].float().cpu())
     # Shares differ by one tile at most, and what is gathered must not.
     own = torch.zeros(-(-n_tiles // fabric.world_size))
     own[: sum(map(len, found))] = torch.cat([*found, torch.empty(0)])  # a share may be empty

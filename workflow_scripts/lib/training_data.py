@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from workflow_scripts.lib import tiles
+from workflow_scripts.lib import tile_sources, tiles
+from workflow_scripts.lib.recolouring import Recolouring
+from workflow_scripts.lib.tile_sources import TileSource
 
 # File handles are few on clusters (1,024 by default), and every worker has its own.
 MOST_OPEN_STORES = 256
@@ -19,54 +21,63 @@ MOST_OPEN_STORES = 256
 
 @dataclass(frozen=True)
 class LabelledSlide:
-    """A slide that a model learns from: its tiles inherit its label (0 or 1). Paper: Results, Training models."""
+    """A slide that a model learns from.
+
+    label: 0 or 1, which all its tiles inherit (Paper: Results, Training models); or (n,) of 0 and 1, one for each of
+    the n tiles of `source`, in their order.
+    """
 
     slide_id: str
-    store: Path
-    label: int
+    source: TileSource
+    label: int | np.ndarray
 
 
 class SlideTiles(Dataset):
-    """The tiles of labelled slides as one sequence; a batch is (tiles (n, 3, px, px) uint8, labels (n,) float32).
+    """The tiles of labelled slides as one sequence, each with its label and its slide's place in the list of slides.
 
-    Stores are opened where they are read, so that worker processes share no file handle.
+    A batch is (tiles (n, 3, px, px) uint8 as they are stored, labels (n,) float32, slides (n,) int64); `recolouring`
+    gives such tiles the colours that models see. Stores are opened where they are read, so that worker processes share
+    no file handle.
     """
 
     def __init__(self, slides: Sequence[LabelledSlide]) -> None:
-        counts = [tiles.read_summary(slide.store)["n_tiles"] for slide in slides]
+        selected = [tile_sources.selected(slide.source) for slide in slides]
+        counts = [len(positions) for positions in selected]
+        labels = [np.broadcast_to(slide.label, count) for slide, count in zip(slides, counts, strict=True)]
         self.slides = list(slides)
         self.slide_of_tile = np.repeat(np.arange(len(slides)), counts)
-        self.labels = np.repeat([slide.label for slide in slides], counts).astype(np.float32)
-        self._first = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self.labels = np.concatenate([*labels, []]).astype(np.float32)
+        self.recolouring = Recolouring([tile_sources.normalisation_of(slide.source) for slide in slides])
+        self._position = np.concatenate([*selected, []]).astype(np.int64)
         self._open: dict[tuple[int, Path], tuple[ExitStack, tiles.TileStore]] = {}
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
-        batch, labels = self.__getitems__([index])
-        return batch[0], labels[0]
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        batch, labels, slides = self.__getitems__([index])
+        return batch[0], labels[0], slides[0]
 
-    def __getitems__(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor]:
-        images = [tiles.decode(self._encoded(index)) for index in indices]
-        return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2), torch.from_numpy(self.labels[list(indices)])
+    def __getitems__(self, indices: Sequence[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        chosen = list(indices)
+        images = torch.from_numpy(np.stack([tiles.decode(self._encoded(index)) for index in chosen]))
+        labels, slides = torch.from_numpy(self.labels[chosen]), torch.from_numpy(self.slide_of_tile[chosen])
+        return images.permute(0, 3, 1, 2), labels, slides
 
     def _encoded(self, index: int) -> np.ndarray:
-        slide = self.slide_of_tile[index]
         # A handle that was opened before a fork is not this process's own.
-        key = (os.getpid(), self.slides[slide].store)
+        key = (os.getpid(), self.slides[self.slide_of_tile[index]].source.store)
         if key not in self._open:
             if len(self._open) >= MOST_OPEN_STORES:
                 self._open.pop(next(iter(self._open)))[0].close()
             opened = ExitStack()
             self._open[key] = opened, opened.enter_context(tiles.open_store(key[1]))
-        return self._open[key][1].encoded(int(index - self._first[slide]))
+        return self._open[key][1].encoded(int(self._position[index]))
 
     def describe(self) -> str:
-        """How many slides and tiles of each class there are, for the log."""
-        slides = np.array([slide.label for slide in self.slides])
-        parts = (f"{np.sum(slides == c)} slides / {np.sum(self.labels == c)} tiles of class {c}" for c in (0, 1))
-        return ", ".join(parts)
+        """How many tiles of each class there are, and of how many slides, for the log."""
+        slides = [len(np.unique(self.slide_of_tile[self.labels == c])) for c in (0, 1)]
+        return ", ".join(f"{slides[c]} slides / {np.sum(self.labels == c)} tiles of class {c}" for c in (0, 1))
 
 
 def batches(n_tiles: int, batch_size: int, *, seed: int, first_step: int, part: slice) -> Iterator[list[int]]:
@@ -84,6 +95,34 @@ def batches(n_tiles: int, batch_size: int, *, seed: int, first_step: int, part: 
         for start in range(first * size, per_epoch * size, size):
             yield order[start : start + size][part].tolist()
             step += 1
+
+
+def balanced_batches(
+    labels: np.ndarray, batch_size: int, *, seed: int, first_step: int, part: slice
+) -> Iterator[list[int]]:
+    """As `batches`, of tiles with `labels` (n,) of 0 and 1: each step has as many of either class.
+
+    A step takes the next tiles of each class from an endless row of permutations of its own, so that the rarer class
+    comes back sooner. Of an odd batch one more is of class 1. Paper: metastatic origin, 2.2 ("class-balancing").
+    """
+    size = min(batch_size, len(labels))
+    rows = [
+        _endless(np.flatnonzero(labels == c), share, seed=(seed, c), first_step=first_step)
+        for c, share in enumerate((size // 2, size - size // 2))
+    ]
+    while True:
+        yield np.concatenate([next(row) for row in rows])[part].tolist()
+
+
+def _endless(members: np.ndarray, share: int, *, seed: tuple[int, int], first_step: int) -> Iterator[np.ndarray]:
+    shuffle, first = divmod(first_step * share, len(members))
+    order = np.random.default_rng([*seed, shuffle]).permutation(members)[first:]
+    while True:
+        while len(order) < share:
+            shuffle += 1
+            order = np.concatenate([order, np.random.default_rng([*seed, shuffle]).permutation(members)])
+        yield order[:share]
+        order = order[share:]
 
 
 def augment(batch: torch.Tensor, names: Sequence[str], generator: torch.Generator) -> torch.Tensor:

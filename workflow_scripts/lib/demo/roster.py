@@ -26,6 +26,8 @@ SPECIAL = Counter(
         "marked": 1,
     }
 )
+# Share of a slide's tissue that is tumour, and how often it is nearly all of it.
+TUMOUR_SHARE, NEARLY_ALL, HOW_OFTEN = (0.55, 0.85), (0.93, 0.98), 0.08
 # Those of a slide, not of a patient.
 SPOILT = ("blank", "cut", "no_mpp", "marked")
 FEWEST = SPECIAL.total() + SPECIAL["two_slides"]
@@ -42,7 +44,8 @@ class Patient:
 
 @dataclass(frozen=True)
 class Slide:
-    """A slide as it is to be made. width, height: level-0 px. shares: of its tissue's area, wanted for each trait."""
+    """A slide as it is to be made. width, height: level-0 px. tumour_share: of its tissue's area; shares: of the
+    tumour's, wanted for each trait."""
 
     number: int
     slide_id: str
@@ -50,6 +53,7 @@ class Slide:
     condition: str
     sample_type: str
     diagnostic_index: int
+    tumour_share: float
     shares: tuple[float, float]
     association: float
     mpp: float
@@ -83,10 +87,13 @@ def enrol(slides: int, *, special_cases: bool, seed: int) -> list[Patient]:
     ]
 
 
-def list_slides(patients: list[Patient], *, slide_px: int, mpp: tuple[float, float], seed: int) -> list[Slide]:
+def list_slides(
+    patients: list[Patient], *, slide_px: int, mpp: tuple[float, float], seed: int, normal_tissue: bool = True
+) -> list[Slide]:
     """The slides of the patients. A second slide has about the shares of the first. Sides are up to 3 % short of
-    `slide_px`; mpp is drawn between the two ends of `mpp`, with the four decimals that an SVS states."""
-    rng = np.random.default_rng([seed, 2])
+    `slide_px`; mpp is drawn between the two ends of `mpp`, with the four decimals that an SVS states. Without
+    `normal_tissue` all tissue is tumour."""
+    rng, of_tumour = (np.random.default_rng([seed, stream]) for stream in (2, 7))
     slides: list[Slide] = []
     for patient in patients:
         indices = {"two_slides": (1, 2), "no_dx1": (2,)}.get(patient.special, (1,))
@@ -102,6 +109,7 @@ def list_slides(patients: list[Patient], *, slide_px: int, mpp: tuple[float, flo
                     condition=patient.special if patient.special in SPOILT else "whole",
                     sample_type=sample_type,
                     diagnostic_index=index,
+                    tumour_share=_draw_tumour_share(of_tumour) if normal_tissue else 1.0,
                     shares=tuple(float(s) for s in np.clip(np.array(patient.shares) + moved, 0.01, 0.99)),
                     association=float(rng.uniform(-0.6, 0.6)),
                     mpp=float(np.round(rng.uniform(*mpp), 4)),
@@ -110,3 +118,24 @@ def list_slides(patients: list[Patient], *, slide_px: int, mpp: tuple[float, flo
                 )
             )
     return slides
+
+
+def _draw_tumour_share(rng: np.random.Generator) -> float:
+    return float(rng.uniform(*(NEARLY_ALL if rng.uniform() < HOW_OFTEN else TUMOUR_SHARE)))
+
+
+def choose_annotated(slides: list[Slide], number: int, *, seed: int) -> list[str]:
+    """The ids of the slides that a pathologist annotated: the first whole one of `number` patients, drawn by the seed.
+
+    More patients are annotated beside the same others. Raises InputError where there are not so many.
+    """
+    first: dict[str, str] = {}
+    for slide in slides:
+        if slide.condition == "whole":
+            first.setdefault(slide.patient_id, slide.slide_id)
+    if number > len(first):
+        raise InputError(
+            f"demo: {number} annotated slides, expected at most {len(first)}: annotate fewer, or ask for more slides"
+        )
+    drawn = np.random.default_rng([seed, 8]).permutation(sorted(first))
+    return [first[patient] for patient in drawn[:number].tolist()]

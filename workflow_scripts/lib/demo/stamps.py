@@ -27,6 +27,8 @@ class Shape:
 SHAPES = {
     # Trait A absent: small, oval, alike.
     "epithelial": Shape((3.6, 4.6), (2.4, 2.9), 0.03, (0.80, 1.05), 0.16, 0.15, (0, 1)),
+    # Normal: thin, pressed against the wall of their gland.
+    "pressed": Shape((3.4, 4.4), (1.3, 1.8), 0.03, (1.00, 1.25), 0.16, 0.10, (0, 0)),
     # Trait A present: large, of every form, with coarse chromatin and nucleoli.
     "pleomorphic": Shape((5.0, 8.2), (3.8, 5.4), 0.13, (0.42, 1.08), 0.30, 0.30, (1, 3)),
     # Trait B present: thin and long.
@@ -80,3 +82,10 @@ def red_cell(mpp: float) -> np.ndarray:
     radius = np.hypot(x, y)
     disc = np.clip((3.3 - radius) / 0.5 + 0.5, 0, 1)
     return (disc * (1.25 - 0.45 * np.exp(-((radius / 1.3) ** 2)))).astype(np.float32)
+
+
+def drop(mpp: float) -> np.ndarray:
+    """What a drop of mucus leaves of either stain, float32 (n, n): a clear disc of 6 µm with a soft edge."""
+    half = int(np.ceil(4.0 / mpp))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1] * mpp
+    return (1 - 0.85 * np.clip((3.0 - np.hypot(x, y)) / 1.0 + 0.5, 0, 1)).astype(np.float32)

@@ -1,8 +1,9 @@
 """A slide of H&E-like tissue, painted as amounts of two stains and turned into light by Beer-Lambert.
 
-Glands in stroma, fat, vessels' blood, lymphocytes, on glass. Trait A loosens the glands into solid nests of large,
-unequal nuclei; trait B turns the loose, webbed stroma between them into wavy fibres with thin, aligned nuclei. Both
-leave about as much of each stain as they found, and each slide has stains of its own, so that colour tells neither.
+A tumour: wide, crowded glands in stroma. Beside it normal tissue: small, round glands full of mucus, in dense
+stroma. Fat, vessels' blood, lymphocytes; on glass. In the tumour, trait A loosens the glands into solid nests of large,
+unequal nuclei; trait B turns the loose, webbed stroma between them into wavy fibres with thin, aligned nuclei. All of
+these have about as much of each stain, and each slide has stains of its own, so that colour tells none from another.
 """
 
 from collections.abc import Callable, Iterator
@@ -19,8 +20,20 @@ from workflow_scripts.lib.demo.noise import periodic_noise, resized, smooth_fiel
 
 CELL_PX = 8
 GLAND_UM = 76.0
-FAT_UM = 47.0
 FAT_WALL_UM = 1.5
+# Normal tissue: the territories of its glands, which are those of fat cells; the glands; drops of mucus, so far apart
+# and at least so deep in a gland; haematoxylin and eosin of the stroma.
+ROUND_UM = 47.0
+ROUND_RADIUS_UM = (16.5, 20.0)
+ROUND_LINING_UM = 14.0
+DROP_UM, DROP_DEPTH_UM = 6.6, 6.5
+DENSE = (0.17, 0.55)
+# How far every place is from the border of a tumour that has none.
+NO_BORDER_UM = 1e4
+# Between the tumour's border and the nearest gland.
+BORDER_UM = 4.0
+# How smoothly two tumours join.
+JOINT_UM = 70.0
 HAEMATOXYLIN = (0.58, 0.73, 0.37)
 EOSIN = (0.16, 0.84, 0.50)
 # Amounts of stain are turned into light by a table: so many steps for each, up to these amounts.
@@ -33,15 +46,15 @@ TEXTURE = 1024
 class Anatomy:
     """What lies where, before any trait: float32 or bool fields (rows, columns) on cells of CELL_PX level-0 px.
 
-    edge: distance to the boundary between two glands' territories, µm. wall: where stroma ends and epithelium begins,
-    µm from that boundary. lining: the epithelium's thickness, µm. outline: above 0 inside the piece of tissue.
-    fat: distance to the fat cell's own boundary, µm; -1 where there is no fat. u, v: coordinates along and across the
-    fibres, µm.
+    tumour: above 0 inside the tumour, about the distance to its border in µm. depth: below 0 in stroma, and inside a
+    gland the distance to where its epithelium begins, µm. lining: the epithelium's thickness, µm. outline: above 0
+    inside the piece of tissue. fat: distance to the fat cell's own boundary, µm; -1 where there is no fat. u, v:
+    coordinates along and across the fibres, µm.
     """
 
     mpp: float
-    edge: np.ndarray
-    wall: np.ndarray
+    tumour: np.ndarray
+    depth: np.ndarray
     lining: np.ndarray
     outline: np.ndarray
     fat: np.ndarray
@@ -59,11 +72,11 @@ class Anatomy:
 
     def tissue(self, clones: Clones) -> np.ndarray:
         """What is stained at all: `solid` without the lumens of glands, which only ground without trait A has."""
-        return self.solid & ~((self.edge - self.wall > self.lining) & (clones.a <= 0) & (self.fat < 0))
+        return self.solid & ~((self.depth > self.lining) & (clones.a <= 0) & (self.fat < 0))
 
 
-def grow(shape: tuple[int, int], *, mpp: float, rng: np.random.Generator) -> Anatomy:
-    """The anatomy of a slide of `shape` (rows, columns) cells."""
+def grow(shape: tuple[int, int], *, mpp: float, tumour_share: float, rng: np.random.Generator) -> Anatomy:
+    """The anatomy of a slide of `shape` (rows, columns) cells, of whose tissue the tumour has its share, 0 to 1."""
     cell_um = CELL_PX * mpp
     y, x = (np.indices(shape, dtype=np.float32) + 0.5) * cell_um
     extent = (shape[0] * cell_um, shape[1] * cell_um)
@@ -72,27 +85,50 @@ def grow(shape: tuple[int, int], *, mpp: float, rng: np.random.Generator) -> Ana
         return smooth_field(shape, period_um / cell_um, rng)
 
     bent = np.stack([y + 9 * field(55) + 2.5 * field(18), x + 9 * field(55) + 2.5 * field(18)], axis=-1)
-    edge, owner, n = _territories(bent, extent, GLAND_UM, 0.30, rng)
-    fat_edge, fat_owner, n_fat = _territories(bent, extent, FAT_UM, 0.25, rng)
+    glands = _territories(bent, extent, GLAND_UM, 0.30, rng)
+    small = _territories(bent, extent, ROUND_UM, 0.25, rng)
     outline = _outline(y / extent[0] - 0.5, x / extent[1] - 0.5, rng)
     outline += 0.025 * field(230) + 0.010 * field(70) + 0.004 * field(22)
     greasy = field(240) + 0.25 * field(60)
-    greasy = np.bincount(fat_owner.ravel(), greasy.ravel(), n_fat) / np.maximum(
-        np.bincount(fat_owner.ravel(), minlength=n_fat), 1
+    greasy = np.bincount(small.owner.ravel(), greasy.ravel(), small.n) / np.maximum(
+        np.bincount(small.owner.ravel(), minlength=small.n), 1
     )
-    fat = (greasy > rng.uniform(1.2, 2.1))[fat_owner]
+    fat = np.where((greasy > rng.uniform(1.2, 2.1))[small.owner], small.edge, -1).astype(np.float32)
     turn = rng.uniform(0, np.pi)
     along, across = y + 28 * field(150), x + 28 * field(150)
+    tumour = _bodies(y, x, rng) + 22 * field(190) + 3 * field(60)
+    tumour -= np.quantile(tumour[(outline > 0) & (fat < FAT_WALL_UM)], 1 - tumour_share)
+    if tumour_share == 1:
+        tumour[:] = NO_BORDER_UM
+    wall = rng.uniform(8.5, 12.5, glands.n)[glands.owner] + 2.0 * field(40)
+    lining = rng.uniform(13, 19, glands.n)[glands.owner] + 1.5 * field(30)
+    round_depth = rng.uniform(*ROUND_RADIUS_UM, small.n)[small.owner] - small.distance
+    # Wide glands end at the tumour's border. Small ones that reach it are not there at all.
+    reach = np.bincount(small.owner[(round_depth > 0) & (tumour > -BORDER_UM)], minlength=small.n) > 0
+    round_depth[reach[small.owner]] = -BORDER_UM
+    inside = tumour > 0
+    depth = np.where(inside, np.minimum(glands.edge - wall, tumour - BORDER_UM), round_depth)
     return Anatomy(
         mpp=mpp,
-        edge=edge,
-        wall=(rng.uniform(8.5, 12.5, n)[owner] + 2.0 * field(40)).astype(np.float32),
-        lining=(rng.uniform(13, 19, n)[owner] + 1.5 * field(30)).astype(np.float32),
+        tumour=tumour.astype(np.float32),
+        depth=depth.astype(np.float32),
+        lining=np.where(inside, lining, ROUND_LINING_UM).astype(np.float32),
         outline=outline.astype(np.float32),
-        fat=np.where(fat, fat_edge, -1).astype(np.float32),
+        fat=fat,
         u=(along * np.cos(turn) + across * np.sin(turn)).astype(np.float32),
         v=(across * np.cos(turn) - along * np.sin(turn)).astype(np.float32),
     )
+
+
+def _bodies(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Less and less with the distance (µm) from the middle of a tumour, or of the nearer of two that grow together."""
+    extent = np.array([y.max(), x.max()])
+    way = rng.uniform(0, 2 * np.pi)
+    off = np.array([np.sin(way), np.cos(way)])
+    places = [0.5 + rng.uniform(0.2, 0.45) * off]
+    if rng.uniform() < 0.3:
+        places.append(0.5 - rng.uniform(0.3, 0.45) * off)
+    return JOINT_UM * np.logaddexp.reduce([-np.hypot(y - py, x - px) / JOINT_UM for py, px in places * extent])
 
 
 def _outline(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -104,15 +140,26 @@ def _outline(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarr
     return 0.115 - 0.75 * square - rng.uniform(0.15, 0.5) * disc
 
 
+@dataclass(frozen=True)
+class _Territories:
+    """Voronoi territories: each place's distance to the boundary with the next one, whose it is, and the distance to
+    its middle (float32, µm); and how many there are."""
+
+    edge: np.ndarray
+    owner: np.ndarray
+    distance: np.ndarray
+    n: int
+
+
 def _territories(
     where: np.ndarray, extent: tuple[float, float], spacing: float, jitter: float, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray, int]:
-    """Voronoi territories: distance to the boundary with the next one (float32, µm), whose it is, and how many."""
+) -> _Territories:
     seeds = _jittered(extent, spacing, jitter, rng, margin=spacing)
     distance, owner = cKDTree(seeds).query(where.reshape(-1, 2), k=2, workers=1)
     between = np.linalg.norm(seeds[owner[:, 1]] - seeds[owner[:, 0]], axis=1)
     edge = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (2 * between)
-    return edge.reshape(where.shape[:2]).astype(np.float32), owner[:, 0].reshape(where.shape[:2]), len(seeds)
+    edge, nearest = (f.reshape(where.shape[:2]).astype(np.float32) for f in (edge, distance[:, 0]))
+    return _Territories(edge, owner[:, 0].reshape(where.shape[:2]), nearest, len(seeds))
 
 
 def _jittered(
@@ -140,7 +187,13 @@ def _textures(seed: int) -> dict[str, np.ndarray]:
     for sigma in ((1.6, 2.8), (2.8, 1.6), (2.2, 2.2)):
         web += 0.42 * np.exp(-np.abs(periodic_noise(size, sigma, rng)) / 0.22)
     cytoplasm = 1 + 0.16 * periodic_noise(size, (1.6, 1.6), rng) + 0.14 * periodic_noise(size, (6, 6), rng)
-    painted = {"fibres": fibres, "web": np.clip(web, 0, None), "cytoplasm": np.clip(cytoplasm, 0.2, None)}
+    dense = 1 + 0.12 * periodic_noise(size, (9, 9), rng) + 0.07 * periodic_noise(size, (2.5, 2.5), rng)
+    painted = {
+        "fibres": fibres,
+        "web": np.clip(web, 0, None),
+        "cytoplasm": np.clip(cytoplasm, 0.2, None),
+        "dense": dense,
+    }
     grain = 0.75 * periodic_noise(size, (1.1, 1.1), rng) + 0.45 * periodic_noise(size, (0.6, 0.6), rng)
     return {name: (t / t.mean()).astype(np.float32) for name, t in painted.items()} | {"grain": grain}
 
@@ -167,7 +220,7 @@ def draw_stain(rng: np.random.Generator) -> Stain:
 
 def paint(anatomy: Anatomy, clones: Clones, stain: Stain, *, library_seed: int, rng: np.random.Generator) -> np.ndarray:
     """The slide at level 0: uint8 (rows · CELL_PX, columns · CELL_PX, 3)."""
-    rows, columns = anatomy.edge.shape
+    rows, columns = anatomy.depth.shape
     eosin, haematoxylin = _ground(anatomy, clones, library_seed, rng)
     full = (rows * CELL_PX, columns * CELL_PX)
     eosin = np.array(resized(eosin, full, Image.Resampling.BICUBIC))
@@ -176,6 +229,7 @@ def paint(anatomy: Anatomy, clones: Clones, stain: Stain, *, library_seed: int, 
         eosin, _textures(library_seed)["grain"], rng, lambda part, grain: np.multiply(part, 1 + 0.13 * grain, out=part)
     )
     _put_blood(eosin, anatomy, rng)
+    _put_mucus(haematoxylin, eosin, anatomy, rng)
     for kind, points, angles in _cells(anatomy, clones, rng):
         _put_nuclei(haematoxylin, eosin, kind, points / anatomy.mpp, angles, anatomy.mpp, library_seed, rng)
     return develop(haematoxylin, eosin, stain, library_seed, rng)
@@ -187,14 +241,16 @@ def _step(x: np.ndarray, width: float) -> np.ndarray:
 
 def _ground(anatomy: Anatomy, clones: Clones, seed: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Eosin and haematoxylin of all but the nuclei, float32, at half the finest resolution."""
-    half = tuple(n * CELL_PX // 2 for n in anatomy.edge.shape)
+    half = tuple(n * CELL_PX // 2 for n in anatomy.depth.shape)
     px_um = 2 * anatomy.mpp
     texture = _textures(seed)
-    edge, wall, lining, outline, u, v, a, b = (
+    depth, lining, outline, u, v, a, b, tumour = (
         resized(f, half)
-        for f in (anatomy.edge, anatomy.wall, anatomy.lining, anatomy.outline, anatomy.u, anatomy.v, clones.a, clones.b)
-    )
-    with_a, with_b = _step(a, 0.03), _step(b, 0.03)
+        for f in (
+            anatomy.depth, anatomy.lining, anatomy.outline, anatomy.u, anatomy.v, clones.a, clones.b, anatomy.tumour
+        )
+    )  # fmt: skip
+    with_a, with_b, normal = _step(a, 0.03), _step(b, 0.03), _step(-tumour, 6.0)
     fat = resized(anatomy.fat, half)
 
     def sheet(name: str) -> np.ndarray:
@@ -206,8 +262,9 @@ def _ground(anatomy: Anatomy, clones: Clones, seed: int, rng: np.random.Generato
     across = (u * np.float32(1 / px_um)).astype(np.int32) % TEXTURE
     fibres = texture["fibres"][down, across]
     stroma = 0.62 * (with_b * fibres + (1 - with_b) * sheet("web"))
+    stroma += normal * (DENSE[1] * sheet("dense") - stroma)
     cytoplasm = sheet("cytoplasm")
-    depth = edge - wall + 1.2 * (cytoplasm - 1) * 3
+    depth = depth + 1.2 * (cytoplasm - 1) * 3
     epithelium = _step(depth, 1.6)
     lumen = _step(depth - lining, 2.0) * (1 - with_a)
     # Paler cytoplasm, shrunk away from its stroma, makes up for the darkness of trait A's nuclei.
@@ -215,7 +272,7 @@ def _ground(anatomy: Anatomy, clones: Clones, seed: int, rng: np.random.Generato
     shrunk = with_a * _step(1.9 - np.abs(depth - 0.4), 0.8) * _step(cytoplasm - 0.86, 0.12)
     empty = np.maximum(0.93 * lumen, 0.9 * shrunk)
     eosin *= 1 - empty
-    haematoxylin = 0.04 + 0.13 * epithelium * (1 - empty) * cytoplasm
+    haematoxylin = 0.04 + (DENSE[0] - 0.04) * normal + 0.13 * epithelium * (1 - empty) * cytoplasm
     # Fat cells: nothing but a membrane, thicker in the corners where three meet.
     hole = _step(fat - FAT_WALL_UM, 1.2)
     eosin *= 1 - hole
@@ -227,8 +284,8 @@ def _ground(anatomy: Anatomy, clones: Clones, seed: int, rng: np.random.Generato
 def _cells(anatomy: Anatomy, clones: Clones, rng: np.random.Generator) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield (kind of nucleus, points (n, 2: y, x; µm), angles (n,)), kind by kind."""
     cell_um = anatomy.cell_um
-    extent = tuple(n * cell_um for n in anatomy.edge.shape)
-    slope_y, slope_x = np.gradient(anatomy.edge)
+    extent = tuple(n * cell_um for n in anatomy.depth.shape)
+    slope_y, slope_x = np.gradient(anatomy.depth)
     fibre_y, fibre_x = np.gradient(anatomy.v)
 
     def at(field: np.ndarray, points: np.ndarray) -> np.ndarray:
@@ -238,22 +295,27 @@ def _cells(anatomy: Anatomy, clones: Clones, rng: np.random.Generator) -> Iterat
     def within(points: np.ndarray) -> np.ndarray:
         return (at(anatomy.outline, points) > 0.0015) & (at(anatomy.fat, points) < 0)
 
-    # Basal nuclei: whatever falls near the wall is moved to stand on it, its long axis pointing into the gland.
+    # Basal nuclei: whatever falls near the wall is moved to stand on it, its long axis pointing into the gland; in
+    # normal glands, to lie flat on it.
     points = _jittered(extent, 4.6, 0.4, rng)
-    depth = at(anatomy.edge - anatomy.wall, points)
+    depth = at(anatomy.depth, points)
     points = points[(depth > 0) & (depth < 11) & (at(clones.a, points) <= 0) & within(points)]
     slope = np.stack([at(slope_y, points), at(slope_x, points)], axis=1)
     slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
-    lift = 5.0 + rng.normal(0, 1.1, len(points)) - at(anatomy.edge - anatomy.wall, points)
-    points = _apart(points + slope * lift[:, None], 5.2)
-    yield "epithelial", points, np.arctan2(at(slope_y, points), at(slope_x, points)) + rng.normal(0, 0.2, len(points))
+    normal = at(anatomy.tumour, points) < 0
+    lift = np.where(normal, 2.2, 5.0) + np.where(normal, 0.4, 1.1) * rng.normal(size=len(points))
+    points = points + slope * (lift - at(anatomy.depth, points))[:, None]
+    for kind, which, apart, turned in (("epithelial", ~normal, 5.2, 0.0), ("pressed", normal, 6.2, np.pi / 2)):
+        kept = _apart(points[which], apart)
+        inwards = np.arctan2(at(slope_y, kept), at(slope_x, kept))
+        yield kind, kept, inwards + turned + rng.normal(0, 0.2, len(kept))
 
     points = _jittered(extent, 11.5, 0.33, rng)
-    points = points[(at(anatomy.edge - anatomy.wall, points) > 2.5) & (at(clones.a, points) > 0) & within(points)]
+    points = points[(at(anatomy.depth, points) > 2.5) & (at(clones.a, points) > 0) & within(points)]
     yield "pleomorphic", points, rng.uniform(0, np.pi, len(points))
 
     points = _jittered(extent, 11.5, 0.42, rng)
-    points = points[(at(anatomy.edge - anatomy.wall, points) < -2.5) & within(points)]
+    points = points[(at(anatomy.depth, points) < -2.5) & within(points)]
     with_b = at(clones.b, points) > 0
     spindles, others = points[with_b], points[~with_b]
     along = np.arctan2(-at(fibre_x, spindles), at(fibre_y, spindles))
@@ -261,7 +323,7 @@ def _cells(anatomy: Anatomy, clones: Clones, rng: np.random.Generator) -> Iterat
     yield "stromal", others, rng.uniform(0, np.pi, len(others))
 
     points = np.concatenate([_flock(extent, rng) for _ in range(rng.integers(1, 4))])
-    points = points[within(points) & (at(anatomy.edge - anatomy.wall, points) < 3)]
+    points = points[within(points) & (at(anatomy.depth, points) < 3)]
     points = _apart(points, 4.8)
     yield "lymphocyte", points, rng.uniform(0, np.pi, len(points))
 
@@ -318,9 +380,24 @@ def _put_blood(eosin: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) ->
             if not (half <= y < eosin.shape[0] - half and half <= x < eosin.shape[1] - half):
                 continue
             cell = y // CELL_PX, x // CELL_PX
-            if anatomy.outline[cell] > 0.002 and anatomy.edge[cell] < anatomy.wall[cell] and anatomy.fat[cell] < 0:
+            if anatomy.outline[cell] > 0.002 and anatomy.depth[cell] < 0 and anatomy.fat[cell] < 0:
                 where = (slice(y - half, y + half + 1), slice(x - half, x + half + 1))
                 np.maximum(eosin[where], disc, out=eosin[where])
+
+
+def _put_mucus(haematoxylin: np.ndarray, eosin: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> None:
+    """Fill the small glands with drops of mucus, which are clear, in place."""
+    left = stamps.drop(anatomy.mpp)
+    half = len(left) // 2
+    is_place = (anatomy.tumour < 0) & (anatomy.depth > DROP_DEPTH_UM) & (anatomy.fat < 0) & (anatomy.outline > 0.002)
+    points = _jittered(tuple(n * anatomy.cell_um for n in is_place.shape), DROP_UM, 0.3, rng)
+    row, column = np.clip((points.T / anatomy.cell_um).astype(int), 0, np.array(is_place.shape)[:, None] - 1)
+    points = _apart(points[is_place[row, column]], DROP_UM - 1.2)
+    for y, x in np.round(points / anatomy.mpp).astype(int).tolist():
+        if half <= y < eosin.shape[0] - half and half <= x < eosin.shape[1] - half:
+            where = (slice(y - half, y + half + 1), slice(x - half, x + half + 1))
+            eosin[where] *= left
+            haematoxylin[where] *= left
 
 
 def _tiled(

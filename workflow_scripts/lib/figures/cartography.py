@@ -15,7 +15,7 @@ from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
 from matplotlib.transforms import Affine2D
 
-from workflow_scripts.lib import tiles
+from workflow_scripts.lib import palette, tiles
 from workflow_scripts.lib.cartography import FILTERED_OUT, NEGATIVE, NO_TISSUE, POSITIVE, Cartography, read_map
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.figures import style
@@ -61,25 +61,6 @@ def read_slide_maps(hti: pd.DataFrame, *, maps: str | FilePath, stores: Iterable
         yield SlideMap(read_map(FilePath(maps) / f"{slide_id}.h5"), row, thumbnail)
 
 
-def combination_colours(traits: Sequence[str], counts: Mapping[str, int]) -> dict[str, str]:
-    """A colour for each combination that occurs in `counts` (name to number of tiles), `none` apart.
-
-    Up to three traits each combination has its own colour on every slide: A pink, B green, both brown (Paper: Fig. 3a).
-    With more, the seven commonest have one each, and the others share the last.
-    """
-    if len(traits) <= 3:
-        names = [
-            "+".join(trait for bit, trait in enumerate(traits) if code >> bit & 1)
-            for code in range(1, 2 ** len(traits))
-        ]
-        fixed = dict(zip(names, style.COMBINATIONS, strict=False))
-        return {name: fixed[name] for name in combination_names(traits)[:-1] if counts.get(name, 0)}
-    present = [name for name in combination_names(traits)[:-1] if counts.get(name, 0)]
-    common = sorted(present, key=lambda name: -counts[name])[: len(style.COMBINATIONS)]
-    colours = dict(zip(common, style.COMBINATIONS, strict=False))
-    return {name: colours.get(name, style.OTHER_COMBINATIONS) for name in present}
-
-
 def tile_counts(slide: SlideMap) -> dict[str, int]:
     """Number of tiles of each combination, `none` included, by name."""
     _, positive = slide_votes(slide.cartography, slide.traits)
@@ -93,7 +74,7 @@ def heterogeneity_map(slide: SlideMap) -> Figure:
     The legend names every combination that the slide has, with its share of the slide's tiles.
     """
     counts = tile_counts(slide)
-    colours = combination_colours(slide.traits, counts)
+    colours = palette.combination_colours(slide.traits, counts)
     handles = _legend([slide.cartography], colours, counts)
     longest = max((len(line) for handle in handles for line in handle.get_label().split("\n")), default=0)
     columns = 3 if longest > 24 else 4
@@ -138,7 +119,7 @@ def heterogeneity_examples(slides: Iterable[SlideMap], *, per_row: int = 3) -> F
     if not shown:
         return style.nothing("No slide has an HTI of 0–0.1, 0.4–0.6 or 0.9–1 and a positive tile.")
     totals = pd.DataFrame([tile_counts(slide) for slide in shown]).sum().to_dict()
-    colours = combination_colours(shown[0].traits, totals)
+    colours = palette.combination_colours(shown[0].traits, totals)
     panel_mm = (style.DOUBLE_COLUMN_MM - 14) / (2 * per_row)
     heights = [16 + panel_mm * max((_aspect(slide.cartography) for slide in row), default=0.1) for row in rows]
     figure = style.new(style.DOUBLE_COLUMN_MM, min(sum(heights), 215) + 16)
@@ -212,14 +193,14 @@ def _draw_combinations(axes: Axes, slide: SlideMap, colours: Mapping[str, str]) 
     coords, positive = slide_votes(cartography, slide.traits)
     for column, row, votes in zip(*coords.T, positive.T, strict=True):
         name = "+".join(trait for trait, vote in zip(slide.traits, votes, strict=True) if vote)
-        image[row, column] = to_rgb(colours[name] if name else style.NEGATIVE)
+        image[row, column] = to_rgb(colours[name] if name else palette.NEGATIVE)
     _draw_lattice(axes, cartography, image, states[0] == FILTERED_OUT)
 
 
 def _draw_states(axes: Axes, cartography: Cartography, layer: int) -> None:
     states = cartography.states[layer]
     image = _background(states)
-    image[states == POSITIVE] = to_rgb(style.HIGH)
+    image[states == POSITIVE] = to_rgb(palette.POSITIVE)
     _draw_lattice(axes, cartography, image, states == FILTERED_OUT)
 
 
@@ -235,7 +216,11 @@ def _draw_probabilities(axes: Axes, cartography: Cartography, layer: int) -> Non
 def _background(states: np.ndarray) -> np.ndarray:
     """(rows, columns, 3) colours of a lattice before any positive tile."""
     image = np.ones((*states.shape, 3))
-    for state, colour in ((NO_TISSUE, style.NO_TISSUE), (FILTERED_OUT, style.FILTERED), (NEGATIVE, style.NEGATIVE)):
+    for state, colour in (
+        (NO_TISSUE, palette.NO_TISSUE),
+        (FILTERED_OUT, palette.FILTERED),
+        (NEGATIVE, palette.NEGATIVE),
+    ):
         image[states == state] = to_rgb(colour)
     return image
 
@@ -303,27 +288,27 @@ def _legend(
 
     handles, others = [], 0
     for name, colour in colours.items():
-        if colour == style.OTHER_COMBINATIONS:
+        if colour == palette.OTHER_COMBINATIONS:
             others += counts[name] if counts else 1
         else:
-            label = style.wrapped(name.replace("+", " + "), 44) if "+" in name else f"{name} only"
+            label = style.wrapped(palette.combination_label(name), 44)
             handles.append(Patch(facecolor=colour, label=label + share(counts[name] if counts else 0)))
     if others:
-        handles.append(Patch(facecolor=style.OTHER_COMBINATIONS, label=OTHER + share(others)))
+        handles.append(Patch(facecolor=palette.OTHER_COMBINATIONS, label=OTHER + share(others)))
     if counts is None or counts[NONE]:
-        handles.append(Patch(facecolor=style.NEGATIVE, label="no trait" + share(counts[NONE] if counts else 0)))
+        handles.append(Patch(facecolor=palette.NEGATIVE, label="no trait" + share(counts[NONE] if counts else 0)))
     present = np.unique(np.concatenate([np.unique(cartography.states) for cartography in cartographies]))
     return [*handles, *_state_legend(np.intersect1d(present, [NO_TISSUE, FILTERED_OUT]))]
 
 
 def _state_legend(present: np.ndarray) -> list[Patch]:
     of_state = {
-        POSITIVE: Patch(facecolor=style.HIGH, label="positive"),
-        NEGATIVE: Patch(facecolor=style.NEGATIVE, label="negative"),
+        POSITIVE: Patch(facecolor=palette.POSITIVE, label="positive"),
+        NEGATIVE: Patch(facecolor=palette.NEGATIVE, label="negative"),
         FILTERED_OUT: Patch(
-            facecolor=style.FILTERED, edgecolor=style.FILTERED_HATCH, linewidth=0, hatch="/////", label="filtered out"
+            facecolor=palette.FILTERED, edgecolor=style.FILTERED_HATCH, linewidth=0, hatch="/////", label="filtered out"
         ),
-        NO_TISSUE: Patch(facecolor=style.NO_TISSUE, edgecolor=style.RULE, label="no tissue"),
+        NO_TISSUE: Patch(facecolor=palette.NO_TISSUE, edgecolor=style.RULE, label="no tissue"),
     }
     return [handle for state, handle in of_state.items() if state in present]
 

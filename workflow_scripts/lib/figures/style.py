@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.transforms import ScaledTranslation
 
+from workflow_scripts.lib import palette
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
 
@@ -29,18 +30,11 @@ HIGH = "#E8559F"
 LOW_HTI = "#E08A00"
 HIGH_HTI = "#0063B1"
 
-NO_TISSUE = "#FFFFFF"
-FILTERED = "#C4D3E6"
 FILTERED_HATCH = "#7C93AE"
-NEGATIVE = "#D6D6D6"
-# The first three as in the paper's Fig. 3a: A pink, B green, both brown. The order is that of the combinations as
-# binary numbers: A, B, A+B, C, A+C, B+C, A+B+C.
-COMBINATIONS = ("#E8559F", "#2BAE66", "#5C3210", "#3E8FE0", "#312C8C", "#F0E442", "#000000")
-OTHER_COMBINATIONS = "#E8770E"
 PROBABILITIES = "cividis"
 # Outlines on a stained slide: the colours of combinations that are not a stain's.
 OUTLINES = ("#2BAE66", "#312C8C", "#F0E442", "#3E8FE0", "#000000", "#5C3210")
-OTHER_OUTLINES = OTHER_COMBINATIONS
+OTHER_OUTLINES = palette.OTHER_COMBINATIONS
 
 INK = "#222222"
 FAINT = "#6B6B6B"

@@ -1,4 +1,4 @@
-"""One trait's model of one round: trained by the engine, and written with all that is needed to use and judge it."""
+"""A tile classifier from its slides to its files: a trait's model of one round, or a tumour filter."""
 
 import hashlib
 import json
@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import torch
 import torchvision
@@ -31,6 +32,7 @@ def train_model(
     training: Sequence[LabelledSlide],
     validation: Sequence[LabelledSlide],
     settings: Mapping[str, Any],
+    stain: Mapping[str, Any] | None,
     tile_threshold: float,
     seed: int,
     code_version: str,
@@ -39,7 +41,8 @@ def train_model(
     """Train the model of one trait and round, and write into `folder` all that is needed to use and to judge it.
 
     `settings` is the section `training` of the configuration, where each key is described, without `workers`, which
-    shapes no result: the number of processes that decode tiles. The files are
+    shapes no result: the number of processes that decode tiles. `stain` is the reference that the slides' stains are
+    normalised to, or None. The files are
     `weights.safetensors` and `model.json` (see `models.save`), `curve.tsv` (a row per evaluation, the kept one marked
     in `chosen`), and `scores.tsv` (one row: trait, round, validation_auc, validation_tile_auc, validation_loss,
     evaluation, slides and tiles per set). A state to go on from lies beside them while it runs.
@@ -53,6 +56,7 @@ def train_model(
         "round": round_number,
         "backbone": settings["backbone"],
         "settings": dict(settings),
+        "stain": stain,
         "tile_threshold": tile_threshold,
         "seed": seed,
         "code_version": code_version,
@@ -82,7 +86,7 @@ def train_model(
 
 def _tile_geometry(slides: Sequence[LabelledSlide]) -> dict[str, Any]:
     """Tile size and µm/px, which all stores share. Raises InputError where they do not."""
-    found = {(s["tile_px"], s["mpp"]) for s in (tiles.read_summary(slide.store) for slide in slides)}
+    found = {(s["tile_px"], s["mpp"]) for s in (tiles.read_summary(slide.source.store) for slide in slides)}
     if len(found) != 1:
         raise InputError(f"the tile stores differ in tile size (px) and µm/px: {sorted(found)}; tile the slides again")
     tile_px, mpp = found.pop()
@@ -95,9 +99,9 @@ def _run_key(
     validation: Sequence[LabelledSlide],
     fabric: Fabric,
 ) -> str:
-    """Stands for all that shapes the weights: settings, code, what computes, and the very stores.
+    """Stands for all that shapes the weights: settings, code, what computes, labels, and the very files of the tiles.
 
-    A store is known by its size and its time of writing.
+    A file is known by its size and its time of writing.
     """
     computed_by = {
         "processes": fabric.world_size,
@@ -106,12 +110,16 @@ def _run_key(
         "torch": str(torch.__version__),
         "torchvision": torchvision.__version__,
     }
-    stores = [
-        [slide.slide_id, slide.label, slide.store.stat().st_size, slide.store.stat().st_mtime_ns]
+    learned_from = [
+        [slide.slide_id, np.asarray(slide.label).tolist(), slide.source.threshold, *map(_version, slide.source.files)]
         for slide in [*training, *validation]
     ]
-    content = json.dumps([description, computed_by, len(training), stores], sort_keys=True)
+    content = json.dumps([description, computed_by, len(training), learned_from], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _version(path: Path) -> tuple[int, int]:
+    return path.stat().st_size, path.stat().st_mtime_ns
 
 
 def _write_results(

@@ -1,0 +1,79 @@
+"""A pathologist's annotation of the tumour: its outline as a hand draws it, in a file as QuPath writes it."""
+
+import json
+import uuid
+from pathlib import Path
+
+import numpy as np
+import shapely
+from shapely import MultiPolygon, Polygon
+
+from workflow_scripts.lib.files import writing
+
+CLASS_NAME = "Tumor"
+COLOUR = (200, 0, 0)
+# µm. A hand passes over necks and bays narrower than twice the first; it draws a little outside, sets a corner so
+# often, and trembles by so much (standard deviation).
+NARROW_UM = 12.0
+OUTSIDE_UM = 3.0
+STEP_UM = 30.0
+TREMOR_UM = 1.5
+
+
+def draw(
+    tumour: np.ndarray, *, size: tuple[int, int], cell_px: int, mpp: float, rng: np.random.Generator
+) -> MultiPolygon:
+    """The outline of a mask as it is drawn by hand, valid, in level-0 px.
+
+    tumour: bool (rows, columns), cells of `cell_px` level-0 px, whose side is `mpp` µm. size: the slide's width and
+    height in level-0 px, past which no line goes. Off the slide's edge, the line has a corner every 20 to 40 µm; it
+    keeps to within about 10 µm of the mask's border but where that is narrow.
+    """
+    step, tremor, narrow, outside = (um / (cell_px * mpp) for um in (STEP_UM, TREMOR_UM, NARROW_UM, OUTSIDE_UM))
+    smooth = _united(tumour).buffer(-narrow).buffer(2 * narrow).buffer(outside - narrow)
+    drawn = [_by_hand(part, step, tremor, rng) for part in _polygons_of(smooth)]
+    # Where the mask is narrow a line may have crossed itself.
+    valid = shapely.union_all([shapely.make_valid(one, method="structure", keep_collapsed=False) for one in drawn])
+    on_slide = valid.intersection(shapely.box(0, 0, size[0] / cell_px, size[1] / cell_px))
+    return shapely.transform(MultiPolygon(_polygons_of(on_slide)), lambda places: np.round(places * cell_px, 1))
+
+
+def _united(mask: np.ndarray) -> Polygon | MultiPolygon:
+    """The cells of a mask as one shape, in cells."""
+    steps = np.diff(np.pad(mask, ((0, 0), (1, 1))).astype(np.int8), axis=1)
+    row, left = np.nonzero(steps == 1)
+    _, right = np.nonzero(steps == -1)
+    return shapely.union_all(shapely.box(left, row, right, row + 1))
+
+
+def _polygons_of(shape: shapely.Geometry) -> list[Polygon]:
+    return [part for part in shapely.get_parts(shape) if isinstance(part, Polygon) and not part.is_empty]
+
+
+def _by_hand(polygon: Polygon, step: float, tremor: float, rng: np.random.Generator) -> Polygon:
+    shell, *holes = (_traced(ring, step, tremor, rng) for ring in (polygon.exterior, *polygon.interiors))
+    return Polygon(shell, holes)
+
+
+def _traced(ring: shapely.LinearRing, step: float, tremor: float, rng: np.random.Generator) -> np.ndarray:
+    count = max(4, round(ring.length / step))
+    at = (np.arange(count) + rng.uniform(-0.15, 0.15, count)) * (ring.length / count)
+    return shapely.get_coordinates(shapely.line_interpolate_point(ring, at)) + rng.normal(0, tremor, (count, 2))
+
+
+def write_geojson(path: str | Path, outline: MultiPolygon, rng: np.random.Generator) -> None:
+    """Write an outline as QuPath exports annotations: an object of its own for each part."""
+    features = [
+        {
+            "type": "Feature",
+            "id": str(uuid.UUID(bytes=rng.bytes(16), version=4)),
+            "geometry": shapely.geometry.mapping(part),
+            "properties": {
+                "objectType": "annotation",
+                "classification": {"name": CLASS_NAME, "color": list(COLOUR)},
+            },
+        }
+        for part in outline.geoms
+    ]
+    with writing(path) as partial:
+        partial.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
