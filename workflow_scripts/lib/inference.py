@@ -100,9 +100,7 @@ def predict_tiles(
         for start in range(0, len(selected), batch_size):
             chosen = selected[start : start + batch_size]
             images = np.stack([tiles.decode(store.encoded(int(position))) for position in chosen])
-            seen = recolouring(
-                torch.from_numpy(images).permute(0, 3, 1, 2).to(device), torch.zeros(len(chosen), dtype=torch.int64)
-            )
+            seen = recolouring(torch.from_numpy(images).permute(0, 3, 1, 2).to(device))
             batch = models.to_input(seen)
             for name, model in trained.items():
                 of_batch = torch.sigmoid(model.network(batch)[:, 0].float())
