@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -1033,12 +1034,12 @@ def test_the_caption_of_the_examples_says_that_models_may_have_seen_them():
     assert "Slides that the models trained or validated on may be among them." in text
 
 
-def test_every_caption_names_its_cohort_and_is_plain_text():
+def test_every_caption_names_its_cohort_or_filter_and_is_plain_text():
     # `workflow.rst` opens the whole report.
     folder = Path(__file__).parents[2] / "rules" / "report"
     captions = sorted(set(folder.glob("*.rst")) - {folder / "workflow.rst"})
     assert captions
     for path in captions:
         text = path.read_text(encoding="utf-8")
-        assert "snakemake.wildcards.cohort" in text, path.name
+        assert re.search(r"snakemake\.wildcards\.(cohort|filter)\b", text), path.name
         assert text.isprintable() or "\n" in text
