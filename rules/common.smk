@@ -20,6 +20,7 @@ wildcard_constraints:
     slide="[A-Za-z0-9][A-Za-z0-9._-]*",
     trait="[A-Za-z0-9][A-Za-z0-9._-]*",
     round=r"\d+",
+    part="[A-Za-z0-9][A-Za-z0-9._-]*",
     chunk=r"\d+",
 
 
@@ -441,17 +442,12 @@ def annotated_in(*sets):
     return slides
 
 
-def patients_of_annotated(*sets):
-    """The patient of each of these slides, in their order."""
-
-    def patients(wildcards):
-        return [
-            planning.in_sheet(checkpoints.assemble_cohort.get(cohort=cohort).output.sheet, slide, "patient_id")
-            for slides in annotated_in(*sets)(wildcards).values()
-            for cohort, slide in slides
-        ]
-
-    return patients
+def patients_of(places):
+    """The patient of each of some slides, as (cohort, slide), in their order."""
+    return [
+        planning.in_sheet(checkpoints.assemble_cohort.get(cohort=cohort).output.sheet, slide, "patient_id")
+        for cohort, slide in places
+    ]
 
 
 def tiles_of_annotated(*sets):
@@ -459,24 +455,30 @@ def tiles_of_annotated(*sets):
 
     def inputs(wildcards):
         chosen = [place for slides in annotated_in(*sets)(wildcards).values() for place in slides]
-        return tile_inputs(chosen, filtered=False) | {"labels": labels_of_annotated(chosen)}
+        labels = [f"results/{cohort}/annotations/tiles/{slide}.tsv" for cohort, slide in chosen]
+        return tile_inputs(chosen, filtered=False) | {"labels": labels}
 
     return inputs
 
 
-def judged_files(*sets):
-    """The labels and the probabilities of the tiles of a filter's annotated slides in some sets."""
+def has_own_tumour_file(cohort):
+    """Whether each slide's tumour probabilities are a file of their own; else one file is of a chunk of slides.
 
-    def inputs(wildcards):
-        chosen = [place for slides in annotated_in(*sets)(wildcards).values() for place in slides]
-        scores = [f"results/{cohort}/tumour/{slide}.tsv" for cohort, slide in chosen]
-        return {"labels": labels_of_annotated(chosen), "tumour": scores}
-
-    return inputs
+    They are where models learn from tumour tiles, so that a replaced slide trains no model that does not see it.
+    """
+    return kind_of_filter(cohort) == model_sets.BY_FILES or learns_from_tumour(cohort)
 
 
-def labels_of_annotated(places):
-    return [f"results/{cohort}/annotations/tiles/{slide}.tsv" for cohort, slide in places]
+def tumour_file(cohort, slide):
+    """The file that has a slide's tumour probabilities."""
+    chunk = planning.chunk_of(slide, chunks=study.predictions.chunks)
+    return f"results/{cohort}/tumour/{slide if has_own_tumour_file(cohort) else chunk}.h5"
+
+
+def slides_of_tumour_file(wildcards):
+    if has_own_tumour_file(wildcards.cohort):
+        return [wildcards.part]
+    return planning.slides_by_chunk(sheet_of(wildcards), chunks=study.predictions.chunks)[int(wildcards.part)]
 
 
 def own_tumour_file(wildcards):
@@ -507,7 +509,7 @@ def tile_inputs(places, *, filtered):
     }
     if filtered:
         chosen = [threshold_of(cohort) for cohort in cohorts]
-        found["tumour"] = [f"results/{cohort}/tumour/{slide}.tsv" for cohort, slide in places if kind_of_filter(cohort)]
+        found["tumour"] = [tumour_file(cohort, slide) for cohort, slide in places if kind_of_filter(cohort)]
         found["threshold"] = [path for path in chosen if isinstance(path, str)]
     return found
 

@@ -1,8 +1,9 @@
 # Tumour filters: which tiles are tumour, by a classifier that annotated slides train, or by files of the user's own.
 #
 # Requires tile stores and the labels of annotated tiles. Makes, of each trained filter, its model and how it did on the
-# annotated slides of each set (results/filters/<filter>/), and of each slide a probability per tile. A threshold on
-# that is the filter: a new one trains no filter, and reruns those stages alone that use tumour tiles.
+# annotated slides of each set (results/filters/<filter>/), and of each slide a probability per tile, a file per chunk of
+# slides. A threshold on that is the filter: a new one trains no filter, and reruns those stages alone that use tumour
+# tiles.
 
 
 rule train_filter:
@@ -34,28 +35,33 @@ rule train_filter:
         "../workflow_scripts/train_filter.py"
 
 
-rule filter_slide:
+rule filter_slides:
     input:
-        unpack(lambda wildcards: tile_inputs([(wildcards.cohort, wildcards.slide)], filtered=False)),
+        unpack(
+            lambda wildcards: tile_inputs(
+                [(wildcards.cohort, slide) for slide in slides_of_tumour_file(wildcards)], filtered=False
+            )
+        ),
         weights=lambda wildcards: filter_file(wildcards.cohort, "weights.safetensors"),
     output:
-        tumour="results/{cohort}/tumour/{slide}.tsv",
+        tumour="results/{cohort}/tumour/{part}.h5",
     log:
-        "results/{cohort}/logs/filter_slide/{slide}.log",
+        "results/{cohort}/logs/filter_slides/{part}.log",
     benchmark:
-        "results/{cohort}/benchmarks/filter_slide/{slide}.tsv"
+        "results/{cohort}/benchmarks/filter_slides/{part}.tsv"
     wildcard_constraints:
         cohort=one_of(cohorts_filtered(model_sets.BY_MODEL)),
     conda:
         "../envs/histocarta.yaml"
     threads: prediction_threads
     params:
+        slides=slides_of_tumour_file,
         batch_size=lambda wildcards: prediction_settings(wildcards)["batch_size"],
         threads=prediction_threads,
         models=model_digests,
-        code=code_of("filter_slide"),
+        code=code_of("filter_slides"),
     script:
-        "../workflow_scripts/filter_slide.py"
+        "../workflow_scripts/filter_slides.py"
 
 
 rule read_filter:
@@ -63,7 +69,7 @@ rule read_filter:
         own=own_tumour_file,
         store=lambda wildcards: tile_store(wildcards, wildcards.slide),
     output:
-        tumour="results/{cohort}/tumour/{slide}.tsv",
+        tumour="results/{cohort}/tumour/{slide}.h5",
     log:
         "results/{cohort}/logs/read_filter/{slide}.log",
     benchmark:
@@ -79,23 +85,45 @@ rule read_filter:
         "../workflow_scripts/read_filter.py"
 
 
+rule score_annotated:
+    input:
+        unpack(lambda wildcards: tiles_of_annotated(wildcards.set)(wildcards)),
+        weights=rules.train_filter.output.weights,
+    output:
+        tiles="results/filters/{filter}/annotated/{set}.tsv",
+    log:
+        "results/filters/{filter}/logs/score_annotated/{set}.log",
+    benchmark:
+        "results/filters/{filter}/benchmarks/score_annotated/{set}.tsv"
+    wildcard_constraints:
+        filter=one_of(trained_filters()),
+        set="train|validation|test",
+    conda:
+        "../envs/histocarta.yaml"
+    threads: study.predictions.threads
+    params:
+        slides=lambda wildcards: [slide for _, slide in annotated_by_set(wildcards.filter)[wildcards.set]],
+        patients=lambda wildcards: patients_of(annotated_by_set(wildcards.filter)[wildcards.set]),
+        label=lambda wildcards: study.tumour_filters[wildcards.filter].label,
+        batch_size=study.predictions.batch_size,
+        threads=study.predictions.threads,
+        code=code_of("score_annotated"),
+    script:
+        "../workflow_scripts/score_annotated.py"
+
+
 rule choose_threshold:
     input:
-        unpack(judged_files("validation")),
+        tiles="results/filters/{filter}/annotated/validation.tsv",
     output:
         threshold="results/filters/{filter}/threshold.json",
     log:
         "results/filters/{filter}/logs/choose_threshold.log",
     benchmark:
         "results/filters/{filter}/benchmarks/choose_threshold.tsv"
-    wildcard_constraints:
-        filter=one_of(trained_filters()),
     conda:
         "../envs/histocarta.yaml"
     params:
-        slides=annotated_in("validation"),
-        patients=patients_of_annotated("validation"),
-        label=lambda wildcards: study.tumour_filters[wildcards.filter].label,
         threshold=lambda wildcards: study.tumour_filters[wildcards.filter].threshold,
         code=code_of("choose_threshold"),
     script:
@@ -104,7 +132,7 @@ rule choose_threshold:
 
 rule judge_filter:
     input:
-        unpack(judged_files("train", "validation", "test")),
+        tiles=expand("results/filters/{{filter}}/annotated/{set}.tsv", set=["train", "validation", "test"]),
         threshold=rules.choose_threshold.output.threshold,
     output:
         evaluation="results/filters/{filter}/evaluation.tsv",
@@ -113,14 +141,9 @@ rule judge_filter:
         "results/filters/{filter}/logs/judge_filter.log",
     benchmark:
         "results/filters/{filter}/benchmarks/judge_filter.tsv"
-    wildcard_constraints:
-        filter=one_of(trained_filters()),
     conda:
         "../envs/histocarta.yaml"
     params:
-        slides=annotated_in("train", "validation", "test"),
-        patients=patients_of_annotated("train", "validation", "test"),
-        label=lambda wildcards: study.tumour_filters[wildcards.filter].label,
         resamples=study.evaluation.resamples,
         seed=study.study.seed,
         code=code_of("judge_filter"),

@@ -13,4 +13,4 @@ with logging_to(snakemake.log[0]), tiles.open_store(snakemake.input.store) as st
         classes=snakemake.params.classes,
         slide_id=snakemake.wildcards.slide,
     )
-    write_tile_scores(snakemake.output.tumour, snakemake.wildcards.slide, store.coords, probabilities)
+    write_tile_scores(snakemake.output.tumour, [(snakemake.wildcards.slide, store.coords, probabilities)])

@@ -241,15 +241,16 @@ def test_every_accepted_slide_is_mapped_by_its_ensembles(tmp_path):
 
 def test_tiles_below_the_tumour_threshold_are_filtered_out_and_not_negative(tmp_path):
     store = write_store(tmp_path, "S1", [[0, 0], [1, 0], [3, 1]], dropped=[[2, 1]])
-    write_tile_scores(tmp_path / "S1.tsv", "S1", np.array([[0, 0], [1, 0], [3, 1]]), np.array([0.4, 0.39, 0.9]))
+    scores = np.array([0.4, 0.39, 0.9])
+    write_tile_scores(tmp_path / "tumour.h5", [("S1", np.array([[0, 0], [1, 0], [3, 1]]), scores)])
     of_tumour = write_predictions(
         tmp_path / "0.h5", {"S1": ([[3, 1], [0, 0]], {"A/round_2": [0.9, 0.2], "B/round_1": [0, 1]})}
     )
-    (one,) = run(tmp_path, [store], [of_tumour], tumour=tmp_path / "S1.tsv", threshold=0.4)
+    (one,) = run(tmp_path, [store], [of_tumour], tumour=tmp_path / "tumour.h5", threshold=0.4)
     assert one.states.tolist() == [[[3, 1, 0, 0], [0, 0, 1, 2]], [[2, 1, 0, 0], [0, 0, 1, 3]]]
     assert np.isnan(one.probabilities[:, 0, 1]).all()
     with pytest.raises(InputError, match=r"not of the tiles in .* that pass the filters"):
-        run(tmp_path, [store], [of_tumour], tumour=tmp_path / "S1.tsv", threshold=0.3)
+        run(tmp_path, [store], [of_tumour], tumour=tmp_path / "tumour.h5", threshold=0.3)
 
 
 def test_predictions_of_other_tiles_and_missing_predictions_are_refused(tmp_path):

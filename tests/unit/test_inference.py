@@ -224,8 +224,8 @@ def test_a_loaded_model_does_not_learn_from_what_it_sees(folders):
 def test_tiles_that_do_not_pass_the_filter_are_not_predicted(tmp_path, stores, folders):
     columns = np.arange(7)
     coords = np.stack([columns, np.zeros_like(columns)], axis=1)
-    write_tile_scores(tmp_path / "s1.tsv", "s1", coords, columns / 10)
-    source = TileSource(stores["s1"], tumour=tmp_path / "s1.tsv", threshold=0.3)
+    write_tile_scores(tmp_path / "0.h5", [("s1", coords, columns / 10)])
+    source = TileSource(stores["s1"], tumour=tmp_path / "0.h5", threshold=0.3)
     found, probabilities = predict_one(source, folders)
     assert found.tolist() == [[3, 0], [4, 0], [5, 0], [6, 0]]
     np.testing.assert_allclose(probabilities, one_by_one(folders[A], stores["s1"])[3:], atol=1e-5)
@@ -239,18 +239,13 @@ def predict_one(source: TileSource, folders: dict[str, Path]) -> tuple[np.ndarra
 
 
 def test_a_filter_gives_every_tile_its_probability(tmp_path, stores, folders):
-    inference.predict_tumour(
-        tmp_path / "s1.tsv",
-        slide_id="s1",
-        source=TileSource(stores["s1"]),
-        model_folder=folders[A],
-        stain=None,
-        batch_size=4,
-        threads=1,
-    )
-    with tiles.open_store(stores["s1"]) as store:
-        found = read_tile_scores(tmp_path / "s1.tsv", store.coords, slide_id="s1")
-    np.testing.assert_allclose(found, one_by_one(folders[A], stores["s1"]), atol=1e-5)
+    slides = [(name, TileSource(stores[name])) for name in ("s2", "s1")]
+    found = inference.predict_tumour(slides, model_folder=folders[A], stain=None, batch_size=4, threads=1)
+    write_tile_scores(tmp_path / "0.h5", found)
+    for name, _ in slides:
+        with tiles.open_store(stores[name]) as store:
+            scores = read_tile_scores(tmp_path / "0.h5", name, store.coords)
+        np.testing.assert_allclose(scores, one_by_one(folders[A], stores[name]), atol=1e-5)
 
 
 def test_tiles_are_seen_in_the_colours_that_they_are_normalised_to(tmp_path, stores, folders):

@@ -9,6 +9,7 @@ from stores import make_store
 from workflow_scripts.lib import files, layers, palette
 from workflow_scripts.lib.cartography import FILTERED_OUT, NEGATIVE, NO_TISSUE, POSITIVE, Cartography, write_map
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.tile_scores import write_tile_scores
 from workflow_scripts.lib.tile_sources import TileSource
 
 # A alone, B alone, both; neither, filtered out, no tissue.
@@ -108,16 +109,16 @@ def test_heterogeneity_needs_the_table_that_says_of_which_traits(tmp_path):
         list(layers.read_layers("heterogeneity", maps=tmp_path / "maps", path_to_hti=tmp_path / "hti.tsv"))
 
 
-def tumour_table(tmp_path, columns: list[int], probability: list[float]):
-    path = tmp_path / "S1.tsv"
-    files.write_table(pd.DataFrame({"col": columns, "row": 0, "probability": probability}), path)
-    return path
+def tumour_file(tmp_path, columns: list[int], probability: list[float]):
+    coords = np.array([(column, 0) for column in columns])
+    write_tile_scores(tmp_path / "tumour.h5", [("S1", coords, probability)])
+    return tmp_path / "tumour.h5"
 
 
 def test_the_tumour_layer_is_a_threshold_on_probabilities(tmp_path):
     store = make_store(tmp_path / "S1.h5", np.zeros((4, 16, 16, 3), np.uint8), slide_id="S1")
-    table = tumour_table(tmp_path, [2, 0, 1, 3], [0.5, 0.1, 0.49, 0.9])
-    layer = layers.tumour_layer(TileSource(store, tumour=table, threshold=0.5))
+    scores = tumour_file(tmp_path, [2, 0, 1, 3], [0.5, 0.1, 0.49, 0.9])
+    layer = layers.tumour_layer(TileSource(store, tumour=scores, threshold=0.5))
     assert names(layer) == [["not tumour", "not tumour", "tumour", "tumour"]]
     assert np.allclose(layer.scores["tumour probability"], [[0.1, 0.49, 0.5, 0.9]])
     assert (layer.width, layer.height, layer.tile_level0_px, layer.slide_mpp) == (64, 16, 16, 0.5)
@@ -127,7 +128,7 @@ def test_what_quality_dropped_is_filtered_out_of_the_tumour_layer(tmp_path):
     store = make_store(tmp_path / "S1.h5", np.zeros((2, 16, 16, 3), np.uint8), slide_id="S1", dropped=[(2, 0)])
     with h5py.File(store, "r+") as file:
         file.attrs["columns"] = 4
-    layer = layers.tumour_layer(TileSource(store, tumour=tumour_table(tmp_path, [0, 1], [1.0, 0.0]), threshold=0.5))
+    layer = layers.tumour_layer(TileSource(store, tumour=tumour_file(tmp_path, [0, 1], [1.0, 0.0]), threshold=0.5))
     assert names(layer) == [["tumour", "not tumour", "filtered out", "no tissue"]]
 
 
@@ -136,10 +137,9 @@ def test_what_quality_dropped_is_filtered_out_of_the_tumour_layer(tmp_path):
     [
         ([0], [0.5], "the slide's 2 tiles, found none for 1"),
         ([0, 7], [0.5, 0.5], "the slide's 2 tiles, found none for 1"),
-        ([0, 1], [0.5, 1.5], "0 to 1"),
     ],
 )
-def test_a_table_that_is_not_of_the_tiles_is_refused(tmp_path, columns, probability, said):
+def test_scores_that_are_not_of_the_tiles_are_refused(tmp_path, columns, probability, said):
     store = make_store(tmp_path / "S1.h5", np.zeros((2, 16, 16, 3), np.uint8), slide_id="S1")
     with pytest.raises(InputError, match=said):
-        layers.tumour_layer(TileSource(store, tumour=tumour_table(tmp_path, columns, probability), threshold=0.5))
+        layers.tumour_layer(TileSource(store, tumour=tumour_file(tmp_path, columns, probability), threshold=0.5))

@@ -5,16 +5,16 @@ import logging
 
 import h5py
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from workflow_scripts.lib import files, own_scores, tile_scores
+from workflow_scripts.lib import files, own_scores
 from workflow_scripts.lib.annotations import read_annotations
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.own_scores import read_own_scores
-from workflow_scripts.lib.tile_scores import write_tile_scores
 from workflow_scripts.lib.tiles import Lattice, lattice_of
 
 # Tiles of 10 level-0 px; 3 columns and 2 rows, and a strip of 4 px to the right and of 5 below that is no tile.
@@ -64,42 +64,11 @@ def hdf5(tmp_path):
 # A table
 
 
-def test_what_is_written_is_read_back_to_the_last_bit(tmp_path):
-    rng = np.random.default_rng(1)
-    places = rng.permutation(4000)[:3000]
-    coords = np.stack([places % 80, places // 80], axis=1).astype(np.int32)
-    values = rng.random(3000).astype(np.float32) ** 9
-    values[:4] = 0, 1, np.nextafter(np.float32(1), np.float32(0)), np.float32(1e-40)
-    write_tile_scores(tmp_path / "S.tsv", "S", coords, values)
-    found = read(tmp_path / "S.tsv", coords, slide_id="S")
-    assert found.dtype == np.float32
-    assert (found == values).all()
-
-
-def test_a_table_is_by_row_and_column_whatever_the_order_of_the_tiles(tmp_path):
-    for number, order in enumerate(([0, 1, 2], [2, 0, 1])):
-        write_tile_scores(tmp_path / f"{number}.tsv", "S", COORDS[order], VALUES[order])
-    written = (tmp_path / "0.tsv").read_bytes()
-    assert written == b"slide_id\tcol\trow\tprobability\nS\t0\t0\t0.1\nS\t2\t0\t0.7\nS\t1\t1\t0.33333334\n"
-    assert (tmp_path / "1.tsv").read_bytes() == written
-
-
-def test_a_slide_without_tiles_has_a_table_with_a_header_and_needs_none(tmp_path):
-    nothing = np.zeros((0, 2), np.int32)
-    write_tile_scores(tmp_path / "S.tsv", "S", nothing, np.zeros(0, np.float32))
-    assert list(files.read_table(tmp_path / "S.tsv").columns) == list(tile_scores.COLUMNS)
+def test_a_slide_without_tiles_needs_no_file(tmp_path):
     excluded = Lattice(columns=0, rows=0, tile_px=10, mpp=0.5, slide_mpp=float("nan"))
-    for path in (tmp_path / "S.tsv", tmp_path / "absent.h5"):
-        found = read_own_scores(path, excluded, nothing, size=(0, 0))
-        assert found.shape == (0,)
-        assert found.dtype == np.float32
-
-
-@pytest.mark.parametrize("values", [[0.1, np.nan, 0.2], [0.1, 1.5, 0.2], [0.1, 0.2]])
-def test_no_table_is_written_of_what_is_no_probability(tmp_path, values):
-    with pytest.raises(InputError, match=r"S\.tsv: expected"):
-        write_tile_scores(tmp_path / "S.tsv", "S", COORDS, np.array(values))
-    assert not (tmp_path / "S.tsv").exists()
+    found = read_own_scores(tmp_path / "absent.h5", excluded, np.zeros((0, 2), np.int32), size=(0, 0))
+    assert found.shape == (0,)
+    assert found.dtype == np.float32
 
 
 def test_tiles_are_joined_by_their_place_and_others_are_ignored(table):
@@ -400,7 +369,9 @@ def test_the_three_forms_of_one_drawing_agree(tmp_path, hdf5):
         mask[top:bottom, left:right] = True
     from_drawing = read_own_scores(path, lattice, coords, size=(400, 300), classes=["Tumor"])
     from_mask = read_own_scores(hdf5(mask=mask), lattice, coords, size=(400, 300))
-    write_tile_scores(tmp_path / "S.tsv", "S", coords, from_mask)
+    files.write_table(
+        pd.DataFrame({"col": coords[:, 0], "row": coords[:, 1], "probability": from_mask}), tmp_path / "S.tsv"
+    )
     from_table = read_own_scores(tmp_path / "S.tsv", lattice, coords, size=(400, 300))
     assert len(np.unique(from_mask)) > 10
     assert (from_drawing == from_mask).all()

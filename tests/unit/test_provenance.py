@@ -22,8 +22,7 @@ SCRIPTS = sorted(path.name for path in (REPOSITORY / "workflow_scripts").glob("*
 
 def forget() -> None:
     """Read modules anew, as a new run of the workflow does."""
-    for cached in (provenance._parsed, provenance._imported, provenance._normalised):
-        cached.cache_clear()
+    provenance._read.cache_clear()
 
 
 class Tree:

@@ -20,8 +20,8 @@ def store(tmp_path) -> Path:
 @pytest.fixture
 def scores(tmp_path) -> Path:
     coords = np.array([[0, 0], [1, 0], [2, 0], [3, 0]])
-    write_tile_scores(tmp_path / "S.tsv", "S", coords, np.array([0.1, 0.5, 0.49, 0.9]))
-    return tmp_path / "S.tsv"
+    write_tile_scores(tmp_path / "0.h5", [("S", coords, np.array([0.1, 0.5, 0.49, 0.9]))])
+    return tmp_path / "0.h5"
 
 
 def test_without_a_filter_all_tiles_are_seen(store):
@@ -57,6 +57,6 @@ def test_files_that_do_not_fit_the_slides_are_refused(given, said):
 
 
 def test_scores_of_other_tiles_are_refused(store, tmp_path):
-    write_tile_scores(tmp_path / "other.tsv", "S", np.array([[0, 0]]), np.array([0.5]))
+    write_tile_scores(tmp_path / "other.h5", [("S", np.array([[0, 0]]), np.array([0.5]))])
     with pytest.raises(InputError, match="found none for 3, the first at column 1, row 0"):
-        tile_sources.selected(TileSource(store, tumour=tmp_path / "other.tsv", threshold=0.5))
+        tile_sources.selected(TileSource(store, tumour=tmp_path / "other.h5", threshold=0.5))

@@ -75,7 +75,7 @@ def results(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_model_learns_what_tells_the_classes_apart(tmp_path, data):
-    train(tmp_path, *data, backbone="resnet18", learning_rate=2e-4, max_epochs=16, stop_patience=99)
+    train(tmp_path, *data, checkpoint_on="tile_auc", learning_rate=0.01, evaluations_per_epoch=1, max_epochs=16)
     scores = files.read_table(tmp_path / "scores.tsv")
     assert scores.loc[0, "validation_tile_auc"] > 0.95
     assert scores.loc[0, "validation_auc"] == 1.0
@@ -274,8 +274,8 @@ def mixed(folder: Path, *, seed: int, tiles: int = 12) -> list[training_data.Lab
 
 def test_a_model_learns_from_tiles_that_have_labels_of_their_own(tmp_path):
     sets = mixed(tmp_path, seed=1, tiles=24), mixed(tmp_path, seed=2)
-    own = {"balanced_batches": True, "checkpoint_on": "tile_auc", "backbone": "resnet18", "learning_rate": 2e-4}
-    train(tmp_path / "model", *sets, **own, max_epochs=16, stop_patience=99)
+    own = {"balanced_batches": True, "checkpoint_on": "tile_auc", "learning_rate": 0.01, "evaluations_per_epoch": 1}
+    train(tmp_path / "model", *sets, **own, max_epochs=16)
     scores = files.read_table(tmp_path / "model" / "scores.tsv")
     assert scores.loc[0, "validation_tile_auc"] > 0.95
     assert math.isnan(scores.loc[0, "validation_auc"])
@@ -294,10 +294,8 @@ def test_only_the_tiles_that_pass_the_filter_are_learned_from(tmp_path):
     slide = mixed(tmp_path, seed=1)[0]
     columns = np.arange(12)
     coords = np.stack([columns, np.zeros_like(columns)], axis=1)
-    write_tile_scores(tmp_path / "tumour.tsv", "1_0", coords, (columns / 10).clip(max=1).astype(np.float32))
-    seen = training_data.SlideTiles(
-        [labelled("1_0", slide.source.store, 1, tumour=tmp_path / "tumour.tsv", threshold=0.8)]
-    )
+    write_tile_scores(tmp_path / "0.h5", [("1_0", coords, (columns / 10).clip(max=1))])
+    seen = training_data.SlideTiles([labelled("1_0", slide.source.store, 1, tumour=tmp_path / "0.h5", threshold=0.8)])
     everything = training_data.SlideTiles([labelled("1_0", slide.source.store, 1)])
     assert len(seen) == 4
     assert torch.equal(seen.__getitems__([0, 3])[0], everything.__getitems__([8, 11])[0])

@@ -9,37 +9,44 @@ import pytest
 
 from workflow_scripts.lib import files, tile_sources, tumour_filters
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.tile_scores import write_tile_scores
 
 
-def write_slide(folder: Path, slide_id: str, labels: list[str], probabilities: list[float]) -> tuple[Path, Path]:
-    """A slide's table of annotated tiles, in a row, and its scores, written in another order."""
+def annotate(path: Path, slide_id: str, labels: list[str]) -> Path:
+    """A slide's table of annotated tiles, in a row."""
     columns = np.arange(len(labels))
     annotated = pd.DataFrame({"slide_id": slide_id, "col": columns, "row": 0, "label": labels, "share_tumour": 0.5})
-    files.write_table(annotated, folder / f"{slide_id}.labels.tsv")
+    files.write_table(annotated, path)
+    return path
+
+
+def predicted(slide_id: str, probabilities: list[float]) -> tuple[str, np.ndarray, np.ndarray]:
+    """What a filter says of a slide's tiles, in another order than the table has."""
+    columns = np.arange(len(probabilities))[::-1]
     coords = np.stack([columns, np.zeros_like(columns)], axis=1)
-    order = columns[::-1]
-    write_tile_scores(folder / f"{slide_id}.tsv", slide_id, coords[order], np.array(probabilities)[order])
-    return folder / f"{slide_id}.labels.tsv", folder / f"{slide_id}.tsv"
+    return slide_id, coords, np.array(probabilities, np.float32)[columns]
 
 
 @pytest.fixture
 def judged(tmp_path) -> pd.DataFrame:
     """Four slides; the filter is right on training slides, and less so on the others."""
-    slides = [
-        ("t1", ["tumour", "background", "necrosis"], [0.9, 0.1, 0.2]),
-        ("t2", ["background", "tumour"], [0.3, 0.7]),
-        ("v", ["tumour", "background", "tumour", "background"], [0.8, 0.4, 0.6, 0.1]),
-        ("h", ["tumour", "background", "background"], [0.45, 0.55, 0.2]),
-    ]
-    written = [write_slide(tmp_path, *slide) for slide in slides]
-    return tumour_filters.judged_tiles(
-        [labels for labels, _ in written],
-        [scores for _, scores in written],
-        sets=["train", "train", "validation", "test"],
-        patients=["p1", "p2", "p3", "p4"],
-        label="tumour",
-    )
+    sets = {
+        "train": [
+            ("t1", ["tumour", "background", "necrosis"], [0.9, 0.1, 0.2]),
+            ("t2", ["background", "tumour"], [0.3, 0.7]),
+        ],
+        "validation": [("v", ["tumour", "background", "tumour", "background"], [0.8, 0.4, 0.6, 0.1])],
+        "test": [("h", ["tumour", "background", "background"], [0.45, 0.55, 0.2])],
+    }
+    for name, slides in sets.items():
+        tiles = tumour_filters.judged_tiles(
+            [predicted(slide, probabilities) for slide, _, probabilities in slides],
+            [annotate(tmp_path / f"{slide}.labels.tsv", slide, labels) for slide, labels, _ in slides],
+            patients=[f"p-{slide}" for slide, _, _ in slides],
+            set_name=name,
+            label="tumour",
+        )
+        files.write_table(tiles, tmp_path / f"{name}.tsv")
+    return tumour_filters.read_judged_tiles(tmp_path / f"{name}.tsv" for name in sets)
 
 
 def test_tiles_and_scores_are_joined_by_their_place(judged):
@@ -48,6 +55,16 @@ def test_tiles_and_scores_are_joined_by_their_place(judged):
     assert np.allclose(of_validation["probability"], [0.8, 0.4, 0.6, 0.1])
     # Another label than the tumour's is no tumour.
     assert judged["label"].sum() == 5
+    assert judged["patient_id"].unique().tolist() == ["p-t1", "p-t2", "p-v", "p-h"]
+
+
+def test_a_set_without_annotated_slides_changes_nothing_of_the_others(judged, tmp_path):
+    nothing = tumour_filters.judged_tiles([], [], patients=[], set_name="test", label="tumour")
+    files.write_table(nothing, tmp_path / "test.tsv")
+    found = tumour_filters.read_judged_tiles([tmp_path / "train.tsv", tmp_path / "test.tsv"])
+    pd.testing.assert_frame_equal(found, judged[judged["set"] == "train"])
+    evaluation, _ = tumour_filters.judge(found, threshold=0.5, resamples=20, seed=1)
+    assert evaluation.set_index("set")["n_tiles"].to_dict() == {"train": 5, "validation": 0, "test": 0}
 
 
 def test_the_threshold_is_chosen_on_the_validation_slides_alone(judged):

@@ -53,14 +53,18 @@ def test_a_changed_tumour_threshold_trains_nothing(copy):
     copy.edit(MINI, "threshold: sensitivity_95", "threshold: 0.4")
     planned = copy.planned()
     assert {"judge_filter", "predict_slides", "map_slides", "measure_heterogeneity"} <= set(planned)
-    assert not {"train_filter", "filter_slide", "train_model", "fit_stain", "tile_slide"} & set(planned)
+    assert not {"train_filter", "filter_slides", "score_annotated", "train_model", "fit_stain", "tile_slide"} & set(
+        planned
+    )
 
 
 def test_models_that_learn_tumour_tiles_alone_learn_again_and_the_filter_does_not(copy):
     copy.edit(MINI, "    in_training: false\n", "    in_training: true\n")
     planned = copy.planned()
     assert planned["train_model"] == 4
-    assert not {"train_filter", "filter_slide", "judge_filter", "fit_stain", "tile_slide"} & set(planned)
+    # Now each slide's tumour is a file of its own.
+    assert planned["filter_slides"] == 8
+    assert not {"train_filter", "score_annotated", "judge_filter", "fit_stain", "tile_slide"} & set(planned)
 
 
 def test_another_stain_reruns_all_that_sees_colours_and_no_tile(copy):

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,6 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
 from workflow_scripts.lib.predictions import write_slide
 from workflow_scripts.lib.recolouring import Recolouring
-from workflow_scripts.lib.tile_scores import write_tile_scores
 from workflow_scripts.lib.tile_sources import TileSource
 
 log = logging.getLogger(__name__)
@@ -42,40 +41,54 @@ def predict_slides(
     device = _device(threads)
     needed = {name for names in models_of_slide.values() for name in names}
     trained = {name: _load(model_folders[name], device) for name in sorted(needed)}
-    started, n_tiles = time.monotonic(), 0
+
+    def models_of(slide_id: str) -> dict[str, models.TrainedModel]:
+        return {name: trained[name] for name in models_of_slide[slide_id]}
+
+    predicted = _predict_each(sorted(sources.items()), models_of, stain=stain, batch_size=batch_size, device=device)
     with writing(path_to_predictions) as partial, h5py.File(partial, "w", libver="v110", locking=False) as file:
-        for number, (slide_id, source) in enumerate(sorted(sources.items()), start=1):
-            of_slide = {name: trained[name] for name in models_of_slide[slide_id]}
-            coords, probabilities = predict_tiles(
-                slide_id, source, of_slide, stain=stain, batch_size=batch_size, device=device
-            )
+        for slide_id, coords, probabilities in predicted:
             write_slide(file, slide_id, coords, probabilities)
-            n_tiles += len(coords)
-            speed = n_tiles / max(time.monotonic() - started, 1e-9)
-            log.info("%d of %d slides, %d tiles, %.0f tiles/s", number, len(sources), n_tiles, speed)
 
 
 def predict_tumour(
-    path_to_scores: str | Path,
+    sources: Sequence[tuple[str, TileSource]],
     *,
-    slide_id: str,
-    source: TileSource,
     model_folder: str | Path,
     stain: Mapping[str, Any] | None,
     batch_size: int,
     threads: int,
-) -> None:
-    """Write the tumour probability of each of a slide's tiles (`tile_scores`) by a trained filter.
+) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield, of each of some slides, its id, and column and row (n, 2) of its tiles with their tumour probabilities.
 
-    Raises InputError as `predict_slides` does.
+    sources: slide ids and tiles. The probabilities, (n,) float32, are a trained filter's. Raises InputError as
+    `predict_slides` does.
     """
     device = _device(threads)
-    filter_of_slide = {"tumour": _load(model_folder, device)}
-    started = time.monotonic()
-    coords, found = predict_tiles(slide_id, source, filter_of_slide, stain=stain, batch_size=batch_size, device=device)
-    write_tile_scores(path_to_scores, slide_id, coords, found["tumour"])
-    seconds = max(time.monotonic() - started, 1e-9)
-    log.info("slide %s: %d tiles, %.0f tiles/s", slide_id, len(coords), len(coords) / seconds)
+    trained = {"tumour": _load(model_folder, device)}
+    predicted = _predict_each(sources, lambda _slide: trained, stain=stain, batch_size=batch_size, device=device)
+    for slide_id, coords, found in predicted:
+        yield slide_id, coords, found["tumour"]
+
+
+def _predict_each(
+    sources: Sequence[tuple[str, TileSource]],
+    models_of: Callable[[str], Mapping[str, models.TrainedModel]],
+    *,
+    stain: Mapping[str, Any] | None,
+    batch_size: int,
+    device: torch.device,
+) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
+    """The slide id and the `predict_tiles` of each source by the models that its slide needs, with progress."""
+    started, n_tiles = time.monotonic(), 0
+    for number, (slide_id, source) in enumerate(sources, start=1):
+        coords, found = predict_tiles(
+            slide_id, source, models_of(slide_id), stain=stain, batch_size=batch_size, device=device
+        )
+        n_tiles += len(coords)
+        speed = n_tiles / max(time.monotonic() - started, 1e-9)
+        log.info("%d of %d slides, %d tiles, %.0f tiles/s", number, len(sources), n_tiles, speed)
+        yield slide_id, coords, found
 
 
 @torch.inference_mode()

@@ -104,7 +104,7 @@ def tumour_layer(source: TileSource) -> Layer:
     """
     with tiles.open_store(source.store) as store:
         facts, coords, dropped = store.attributes, store.coords, store.dropped.coords
-    probability = read_tile_scores(source.tumour, coords)
+    probability = read_tile_scores(source.tumour, facts["slide_id"], coords)
     shape = (facts["rows"], facts["columns"])
     passes = positive(probability, threshold=source.threshold)
     states = cartography.states_map(coords, passes, dropped, shape=shape)

@@ -10,15 +10,19 @@ from pathlib import Path
 
 import h5py
 import numpy as np
+import pandas as pd
 
+from workflow_scripts.lib import files
 from workflow_scripts.lib.annotated_slides import regions_outside
 from workflow_scripts.lib.annotations import EXCLUSIONS, SHARE_DECIMALS, label_tiles, read_annotations
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.tile_scores import check_known, check_range, read_tile_scores, scores_at
+from workflow_scripts.lib.tile_scores import check_known, check_range, scores_at
 from workflow_scripts.lib.tiles import Lattice
 
 log = logging.getLogger(__name__)
 
+# Columns that a table needs.
+COLUMNS = ("col", "row", "probability")
 # Names of the two-dimensional datasets that are read.
 GRIDS = ("mask", "probability")
 # Cells of a grid in memory at once; a mask at full resolution has billions.
@@ -63,7 +67,7 @@ def read_own_scores(
         if not Path(path).is_file():
             raise InputError("expected a file of tile scores, found none")
         if suffix == ".tsv":
-            found = read_tile_scores(path, coords, slide_id=slide_id)
+            found = scores_at(*_read_table(path, slide_id), coords)
         elif suffix in (".h5", ".hdf5"):
             found = _of_hdf5(path, lattice, coords, size)
         elif suffix in (".geojson", ".json", ".xml"):
@@ -74,6 +78,25 @@ def read_own_scores(
         raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
     log.info("%s: %d tiles, mean probability %.3f", path, len(coords), found.mean())
     return found
+
+
+# Tables
+
+
+def _read_table(path: str | Path, slide_id: str | None) -> tuple[np.ndarray, np.ndarray]:
+    """The coords (m, 2) int64 and probabilities (m,) float64 of a TSV; what is no number is missing."""
+    table = files.read_table(path, text=["slide_id"])
+    if any(name not in table for name in COLUMNS):
+        raise InputError(f"expected the columns col, row and probability, found {', '.join(table.columns)}")
+    others = [] if slide_id is None or "slide_id" not in table else sorted(set(table["slide_id"]) - {slide_id})
+    if others:
+        raise InputError(f"expected tiles of slide {slide_id}, found those of {others[0] or 'no slide'}")
+    places = table[["col", "row"]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+    wrong = ~((places == np.floor(places)) & (np.abs(places) < 2**31)).all(axis=1)
+    if wrong.any():
+        first = table[["col", "row"]].astype(str).to_numpy()[wrong][0]
+        raise InputError(f"expected whole numbers as col and row, found {' and '.join(first)}")
+    return places.astype(np.int64), pd.to_numeric(table["probability"], errors="coerce").to_numpy(np.float64)
 
 
 # HDF5

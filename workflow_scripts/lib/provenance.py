@@ -5,6 +5,7 @@ import hashlib
 import platform
 from collections import Counter
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -33,10 +34,9 @@ def code_version(script: str | Path) -> str:
     Comments, docstrings, formatting and time stamps do not count: what is hashed is the code as Python would print
     it. A rule takes this as a parameter, so that changed code reruns its stage and an edited comment does not.
     """
-    modules = sorted(_reachable(Path(script).resolve()))
     digest = hashlib.sha256()
-    for module in modules:
-        digest.update(_normalised(module).encode())
+    for module in sorted(_reachable(Path(script).resolve())):
+        digest.update(_read(module).fingerprint)
     return digest.hexdigest()[:16]
 
 
@@ -75,6 +75,14 @@ def _names_of(paths: Iterable[Path]) -> dict[Path, str]:
         kept |= {path: kept[path] + 1 for path in alike}
 
 
+@dataclass(frozen=True)
+class _Module:
+    """What a fingerprint needs of a module: its own, and the files of the library that it imports."""
+
+    fingerprint: bytes
+    imports: tuple[Path, ...]
+
+
 def _reachable(module: Path) -> set[Path]:
     found: set[Path] = set()
     waiting = [module]
@@ -82,59 +90,62 @@ def _reachable(module: Path) -> set[Path]:
         current = waiting.pop()
         if current not in found:
             found.add(current)
-            waiting.extend(_imported(current))
+            waiting.extend(_read(current).imports)
     return found
 
 
 @cache
-def _parsed(module: Path) -> ast.Module:
+def _read(module: Path) -> _Module:
+    """A module's code and its import statements, wherever in the module they stand."""
     try:
-        return ast.parse(module.read_text(encoding="utf-8"))
+        tree = ast.parse(module.read_text(encoding="utf-8"))
     except SyntaxError as error:
         raise InputError(f"{module}:{error.lineno}: not valid Python: {error.msg}") from None
-
-
-@cache
-def _imported(module: Path) -> tuple[Path, ...]:
-    """Files of the library that a module's import statements name, wherever in the module they stand."""
+    words: list[str] = [str(module.relative_to(REPOSITORY))]
     names: set[str] = set()
-    for node in ast.walk(_parsed(module)):
-        if isinstance(node, ast.Import):
-            names.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names.update([node.module, *(f"{node.module}.{alias.name}" for alias in node.names)])
+    _spell(tree, words, names)
     paths = (REPOSITORY / f"{name.replace('.', '/')}.py" for name in names if name.startswith(f"{LIBRARY}."))
-    return tuple(sorted(path for path in paths if path.is_file()))
+    return _Module(
+        hashlib.sha256("\n".join(words).encode()).digest(), tuple(sorted(path for path in paths if path.is_file()))
+    )
 
 
-@cache
-def _normalised(module: Path) -> str:
-    tree = _Undocumented().visit(ast.parse(module.read_text(encoding="utf-8")))
-    return f"{module.relative_to(REPOSITORY)}\n{_spelt(tree)}"
+def _spell(value: Any, words: list[str], names: set[str]) -> None:
+    """Add a part of a syntax tree to `words`, but for docstrings, and the modules that it imports to `names`.
+
+    Python's own dump and unparse differ between its versions. Empty fields are new ones.
+    """
+    if isinstance(value, list):
+        words.append(f"[{len(value)}")
+        for part in value:
+            _spell(part, words, names)
+    elif isinstance(value, ast.AST):
+        kind = type(value)
+        words.append(kind.__name__)
+        if kind is ast.Import:
+            names.update(alias.name for alias in value.names)
+        elif kind is ast.ImportFrom and value.module:
+            names.update([value.module, *(f"{value.module}.{alias.name}" for alias in value.names)])
+        for name in value._fields:
+            part = getattr(value, name, None)
+            if kind in _DOCUMENTED and name == "body":
+                part = _undocumented(part)
+            elif kind is ast.JoinedStr:
+                # Python 3.12 ends a format that is itself formatted with an empty text.
+                part = [one for one in part if not (isinstance(one, ast.Constant) and one.value == "")]
+            if part is not None and part != []:
+                words.append(name)
+                _spell(part, words, names)
+    else:
+        words.append(repr(value))
 
 
-def _spelt(node: Any) -> str:
-    """A syntax tree in words. Python's own dump and unparse differ between its versions; empty fields are new ones."""
-    if isinstance(node, ast.AST):
-        fields = (f"{name}={_spelt(value)}" for name, value in ast.iter_fields(node) if value not in (None, []))
-        return f"{type(node).__name__}({','.join(fields)})"
-    return f"[{','.join(map(_spelt, node))}]" if isinstance(node, list) else repr(node)
+_DOCUMENTED = {ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef}
 
 
-class _Undocumented(ast.NodeTransformer):
-    """Drops docstrings, and what one version of Python adds."""
-
-    def _strip(self, node: Any) -> Any:
-        self.generic_visit(node)
-        first = node.body[0] if node.body else None
-        if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str):
-            node.body = node.body[1:] or [ast.Pass()]
-        return node
-
-    def visit_JoinedStr(self, node: ast.JoinedStr) -> ast.JoinedStr:
-        self.generic_visit(node)
-        # Python 3.12 ends a format that is itself formatted with an empty text.
-        node.values = [part for part in node.values if not (isinstance(part, ast.Constant) and part.value == "")]
-        return node
-
-    visit_Module = visit_ClassDef = visit_FunctionDef = visit_AsyncFunctionDef = _strip
+def _undocumented(body: list[ast.stmt]) -> list[ast.stmt]:
+    first = body[0] if body else None
+    is_docstring = (
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    )
+    return body[1:] or [ast.Pass()] if is_docstring else body

@@ -1,48 +1,57 @@
-"""Scores of a slide's tiles, the probability that each is tumour, as a table that every later stage reads.
+"""Scores of tiles, the probability that each is tumour: how they are written and read.
 
-It holds what a trained filter says (`inference.predict_tumour`), or what a user's own file says (`own_scores`).
+They are what a trained filter says (`inference.predict_tumour`), or what a user's own file says (`own_scores`). A file,
+of one slide or of many, has a group per slide with `coords` (n, 2) int32, column and row, and `probability` (n,)
+float32. Whoever reads it joins by coordinates.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.lib import files
+from workflow_scripts.lib import predictions
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.files import writing
 
-COLUMNS = ("slide_id", "col", "row", "probability")
+PROBABILITY = "probability"
 
 
-def write_tile_scores(path: str | Path, slide_id: str, coords: np.ndarray, probabilities: np.ndarray) -> None:
-    """Write a TSV slide_id, col, row, probability, by row and column; probabilities read back to the last bit.
+def write_tile_scores(path: str | Path, slides: Iterable[tuple[str, np.ndarray, np.ndarray]]) -> None:
+    """Write the scores of slides, which are taken one after the other: slide id, coords (n, 2) int, and probabilities.
 
-    coords: (n, 2) int, column and row; probabilities: (n,) float32. Raises InputError for one that is missing or not
-    from 0 to 1, and for a tile that stands twice.
+    Probabilities, (n,) float32, read back to the last bit. Raises InputError for one that is missing or not from 0 to
+    1, and for a tile that stands twice.
     """
-    coords, probabilities = np.asarray(coords).reshape(-1, 2), np.asarray(probabilities, np.float32)
-    if len(coords) != len(probabilities):
-        raise InputError(f"{path}: expected a probability per tile, found {len(probabilities)} for {len(coords)} tiles")
-    try:
-        scores_at(coords, probabilities, coords)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    order = np.lexsort((coords[:, 0], coords[:, 1]))
-    columns = (slide_id, coords[order, 0], coords[order, 1], probabilities[order])
-    files.write_table(pd.DataFrame(dict(zip(COLUMNS, columns, strict=True))), path)
+    with writing(path) as partial, h5py.File(partial, "w", libver="v110", locking=False) as file:
+        for slide_id, coords, probabilities in slides:
+            coords, probabilities = np.asarray(coords).reshape(-1, 2), np.asarray(probabilities, np.float32)
+            found = f"{path}: slide {slide_id}"
+            if len(coords) != len(probabilities):
+                n, expected = len(probabilities), len(coords)
+                raise InputError(f"{found}: expected a probability per tile, found {n} for {expected} tiles")
+            try:
+                scores_at(coords, probabilities, coords)
+            except InputError as error:
+                raise InputError(f"{found}: {error}") from error
+            predictions.write_slide(file, slide_id, coords.astype(np.int32), {PROBABILITY: probabilities})
 
 
-def read_tile_scores(path: str | Path, coords: np.ndarray, *, slide_id: str | None = None) -> np.ndarray:
-    """Read the probability (n,) float32 of each tile at coords (n, 2) int, column and row, from such a table.
+def read_tile_scores(path: str | Path, slide_id: str, coords: np.ndarray) -> np.ndarray:
+    """Read the probability (n,) float32 of each tile of a slide at coords (n, 2) int, column and row.
 
-    The table needs the columns col, row and probability alone, a row per tile; a column slide_id must hold `slide_id`,
-    if given. Tiles that are not asked for are ignored. Raises InputError as `scores_at` does, and where the table is
-    none or of another slide.
+    Tiles that are not asked for are ignored. Raises InputError as `scores_at` does, and where the slide is not there.
     """
+    with h5py.File(path, "r", locking=False) as file:
+        if slide_id not in file:
+            raise InputError(f"{path}: expected tumour probabilities of slide {slide_id}, found none; delete the file")
+        places, probabilities = file[slide_id]["coords"][:], file[slide_id][PROBABILITY][:]
     try:
-        return scores_at(*_read_table(path, slide_id), coords)
+        return scores_at(places, probabilities, coords)
     except InputError as error:
-        raise InputError(f"{path}: {str(error).removeprefix(f'{path}: ')}") from error
+        raise InputError(f"{path}: slide {slide_id}: {error}") from error
 
 
 def scores_at(places: np.ndarray, probabilities: np.ndarray, coords: np.ndarray) -> np.ndarray:
@@ -72,20 +81,3 @@ def check_known(known: np.ndarray, coords: np.ndarray) -> None:
             f"{int((~known).sum())}, the first at column {column}, row {row}; was this made for tiles of another size "
             "or µm/px?"
         )
-
-
-def _read_table(path: str | Path, slide_id: str | None) -> tuple[np.ndarray, np.ndarray]:
-    """The coords (m, 2) int64 and probabilities (m,) float64 of a TSV; what is no number is missing."""
-    table = files.read_table(path, text=["slide_id"])
-    absent = [name for name in COLUMNS[1:] if name not in table]
-    if absent:
-        raise InputError(f"expected the columns col, row and probability, found {', '.join(table.columns)}")
-    others = [] if slide_id is None or "slide_id" not in table else sorted(set(table["slide_id"]) - {slide_id})
-    if others:
-        raise InputError(f"expected tiles of slide {slide_id}, found those of {others[0] or 'no slide'}")
-    places = table[["col", "row"]].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
-    wrong = ~((places == np.floor(places)) & (np.abs(places) < 2**31)).all(axis=1)
-    if wrong.any():
-        first = table[["col", "row"]].astype(str).to_numpy()[wrong][0]
-        raise InputError(f"expected whole numbers as col and row, found {' and '.join(first)}")
-    return places.astype(np.int64), pd.to_numeric(table["probability"], errors="coerce").to_numpy(np.float64)

@@ -86,5 +86,5 @@ def normalisation_of(source: TileSource) -> Normalisation | None:
 def _passing(source: TileSource, store: tiles.TileStore) -> np.ndarray:
     if source.tumour is None:
         return np.ones(len(store), bool)
-    probabilities = read_tile_scores(source.tumour, store.coords)
+    probabilities = read_tile_scores(source.tumour, store.attributes["slide_id"], store.coords)
     return scores.positive(probabilities, threshold=source.threshold)

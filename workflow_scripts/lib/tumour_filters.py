@@ -5,7 +5,7 @@ Source: metastatic origin, 2.1 (a classifier of tumour and other tiles, from pat
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +14,12 @@ import pandas as pd
 from workflow_scripts.lib import files, tile_classification
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.splits import TRAIN, VALIDATION
-from workflow_scripts.lib.tile_scores import read_tile_scores
+from workflow_scripts.lib.tile_scores import scores_at
 
 log = logging.getLogger(__name__)
+
+# The columns of annotated tiles with their probabilities.
+JUDGED = ["slide_id", "patient_id", "set", "col", "row", "label", "probability"]
 
 
 def annotated_tiles(path_to_labels: str | Path, *, label: str) -> pd.DataFrame:
@@ -42,23 +45,31 @@ def labels_of(annotated: pd.DataFrame, coords: np.ndarray) -> np.ndarray:
 
 
 def judged_tiles(
+    predicted: Iterable[tuple[str, np.ndarray, np.ndarray]],
     paths_to_labels: Sequence[str | Path],
-    paths_to_scores: Sequence[str | Path],
     *,
-    sets: Sequence[str],
     patients: Sequence[str],
+    set_name: str,
     label: str,
 ) -> pd.DataFrame:
-    """The annotated tiles of some slides with their probabilities: slide_id, patient_id, set, label, probability.
+    """The annotated tiles of the slides of a set with their probabilities; a row per tile, its columns are JUDGED.
 
-    Paths, `sets` (train, validation, test) and `patients` are in the order of the slides.
+    predicted: of each slide what `inference.predict_tumour` yields; paths and `patients` are in the same order.
     """
-    tables = []
-    for to_labels, to_scores, name, patient in zip(paths_to_labels, paths_to_scores, sets, patients, strict=True):
-        tiles = annotated_tiles(to_labels, label=label)
-        probabilities = read_tile_scores(to_scores, tiles[["col", "row"]].to_numpy())
-        tables.append(tiles.assign(patient_id=patient, set=name, probability=probabilities))
-    return pd.concat(tables)[["slide_id", "patient_id", "set", "label", "probability"]]
+    tables = [pd.DataFrame(columns=JUDGED)]
+    for (_, places, probabilities), path, patient in zip(predicted, paths_to_labels, patients, strict=True):
+        tiles = annotated_tiles(path, label=label)
+        if len(tiles):
+            of_tiles = scores_at(places, probabilities, tiles[["col", "row"]].to_numpy())
+            tables.append(tiles.assign(patient_id=patient, set=set_name, probability=of_tiles))
+    return pd.concat(tables[1:] or tables)[JUDGED]
+
+
+def read_judged_tiles(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Read the `judged_tiles` of some sets, which were written as tables."""
+    tables = [files.read_table(path, text=["slide_id", "patient_id", "set"]) for path in paths]
+    # A set without slides would make text of numbers.
+    return pd.concat([table for table in tables if len(table)] or tables)
 
 
 def choose_threshold(tiles: pd.DataFrame, rule: str | float) -> float:

@@ -27,7 +27,7 @@ SPECIAL = Counter(
     }
 )
 # Share of a slide's tissue that is tumour, and how often it is nearly all of it.
-TUMOUR_SHARE, NEARLY_ALL, HOW_OFTEN = (0.55, 0.85), (0.93, 0.98), 0.08
+TUMOUR_SHARE, NEARLY_ALL, HOW_OFTEN = (0.75, 0.93), (0.93, 0.98), 0.08
 # Those of a slide, not of a patient.
 SPOILT = ("blank", "cut", "no_mpp", "marked")
 FEWEST = SPECIAL.total() + SPECIAL["two_slides"]

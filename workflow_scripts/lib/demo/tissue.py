@@ -100,7 +100,7 @@ def grow(shape: tuple[int, int], *, mpp: float, tumour_share: float, rng: np.ran
     tumour -= np.quantile(tumour[(outline > 0) & (fat < FAT_WALL_UM)], 1 - tumour_share)
     if tumour_share == 1:
         tumour[:] = NO_BORDER_UM
-    wall = rng.uniform(8.5, 12.5, glands.n)[glands.owner] + 2.0 * field(40)
+    wall = rng.uniform(11.5, 15.5, glands.n)[glands.owner] + 2.0 * field(40)
     lining = rng.uniform(13, 19, glands.n)[glands.owner] + 1.5 * field(30)
     round_depth = rng.uniform(*ROUND_RADIUS_UM, small.n)[small.owner] - small.distance
     # Wide glands end at the tumour's border. Small ones that reach it are not there at all.
@@ -314,7 +314,7 @@ def _cells(anatomy: Anatomy, clones: Clones, rng: np.random.Generator) -> Iterat
     points = points[(at(anatomy.depth, points) > 2.5) & (at(clones.a, points) > 0) & within(points)]
     yield "pleomorphic", points, rng.uniform(0, np.pi, len(points))
 
-    points = _jittered(extent, 11.5, 0.42, rng)
+    points = _jittered(extent, 9.8, 0.38, rng)
     points = points[(at(anatomy.depth, points) < -2.5) & within(points)]
     with_b = at(clones.b, points) > 0
     spindles, others = points[with_b], points[~with_b]
