@@ -377,8 +377,8 @@ def test_without_normal_tissue_all_of_a_slide_is_tumour(tmp_path):
 def test_a_tumour_has_its_share_of_the_tissue_and_is_one_smooth_body_or_two():
     slides = roster.list_slides(roster.enrol(84, special_cases=True, seed=7), slide_px=3072, mpp=(0.249, 0.253), seed=7)
     shares = np.array([slide.tumour_share for slide in slides])
-    assert ((shares >= 0.55) & (shares <= 0.98)).all()
-    assert 2 <= (shares > 0.9).sum() <= 15
+    assert ((shares >= 0.75) & (shares <= 0.98)).all()
+    assert 2 <= (shares > 0.93).sum() <= 15
     for slide in slides[:5]:
         anatomy, _ = planted(slide)
         ill = anatomy.tumour > 0
@@ -416,7 +416,7 @@ def test_mean_colour_hardly_tells_the_tumour_from_normal_tissue(made, planned, c
     colours = found[[*"rgb"]]
     if centred:
         colours = colours - colours.groupby(found["slide_id"]).transform("mean")
-    assert 0.15 < 1 - found["tumour"].mean() < 0.45
+    assert 0.08 < 1 - found["tumour"].mean() < 0.3
     # Of the very tiles that it learnt from, which flatters it.
     told = LogisticRegression().fit(colours, found["tumour"]).decision_function(colours)
     assert auc(found["tumour"].to_numpy(), told) < 0.75

@@ -174,7 +174,7 @@ def test_a_saved_state_is_of_the_machine_that_computes(data, monkeypatch):
         return tile_models._run_key({"seed": 1}, *data, fabric)
 
     plain = key(machine())
-    assert key(training.Fabric(accelerator="cpu", devices=1)) == plain
+    assert key(training.make_fabric(threads=1)) == plain
     others = [key(machine(processes=2)), key(machine(device="cuda")), key(machine(precision="bf16-mixed"))]
     for library in (torch, tile_models.torchvision):
         monkeypatch.setattr(library, "__version__", "0")
@@ -188,7 +188,7 @@ def schedule(**changes: object) -> training.Schedule:
 
 
 def test_the_loss_scale_of_half_precision_is_saved_and_restored(tmp_path):
-    learner = training.Learner.of(torch.nn.Linear(2, 1), schedule(), training.Fabric(accelerator="cpu", devices=1))
+    learner = training.Learner.of(torch.nn.Linear(2, 1), schedule(), training.make_fabric(threads=1))
 
     def half() -> SimpleNamespace:
         strategy = SimpleNamespace(precision=MixedPrecision("16-mixed", "cpu"))
@@ -221,7 +221,7 @@ def weights_of(network: torch.nn.Module) -> list[torch.Tensor]:
 def test_the_average_keeps_its_share_and_less_at_first(averaging):
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
-    fabric = training.Fabric(accelerator="cpu", devices=1)
+    fabric = training.make_fabric(threads=1)
     learner = training.Learner.of(network, schedule(weight_averaging=averaging, learning_rate=0.1), fabric)
     expected, tolerance = None, 1e-6 if averaging else 0
     for n in range(40):
