@@ -38,6 +38,7 @@ include: "rules/doctor.smk"
 
 onstart:
     hold_results()
+    schedule_when_jobs_end()
 
 
 onsuccess:

@@ -113,6 +113,17 @@ def hold_results():
     globals()["held_results"] = hold
 
 
+def schedule_when_jobs_end():
+    """Take Snakemake's default limit away, 100 new jobs a second; one that the user gives stays.
+
+    By that limit Snakemake 9.27 looks for jobs to start once a second for every job that has ended, as long as one
+    waits: after some hundred jobs that takes a core. Without it, it looks when a job ends.
+    """
+    limiter = workflow.scheduler.job_rate_limiter
+    if limiter is not None and (limiter.max_jobs, limiter.timespan) == (100, 1):
+        workflow.scheduler.job_rate_limiter = None
+
+
 # Trained models that are applied
 
 
