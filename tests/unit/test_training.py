@@ -1,6 +1,7 @@
 """The engine learns, decides as the paper says, and goes on after a kill as if nothing had happened."""
 
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -11,11 +12,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import two_processes
 from lightning_fabric.plugins import MixedPrecision
+from lightning_fabric.plugins.environments import LightningEnvironment
 from stores import make_store
 
 from workflow_scripts.lib import files, models, tile_models, training, training_data
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.interruption import Interrupted
 from workflow_scripts.lib.tile_scores import write_tile_scores
 from workflow_scripts.lib.tile_sources import TileSource
 
@@ -69,6 +73,11 @@ def data(tmp_path_factory):
     return slides(folder, "0101", seed=1), slides(folder, "01", seed=2)
 
 
+def one_process() -> training.Fabric:
+    # As in `make_fabric`: without it Lightning warns of a cluster's commands where there are any.
+    return training.Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
+
+
 def results(folder: Path) -> dict[str, bytes]:
     names = ("weights.safetensors", "model.json", "curve.tsv", "scores.tsv")
     return {name: (folder / name).read_bytes() for name in names}
@@ -115,21 +124,28 @@ def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(
     assert not (tmp_path / "killed" / tile_models.STATE_FILE).exists()
 
 
-def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, data):
-    """SIGKILL, at moments that fall into start-up, steps, evaluations and writing."""
-    train(tmp_path / "whole", *data, max_epochs=12)
-    program = (
+def program(data: tuple[list, list], call: str) -> list[str]:
+    """A command that runs a statement in a process of its own, where `t` is this file and `data` as here."""
+    return [
+        sys.executable, "-c",
         f"import sys; sys.path[:0] = {[str(Path(__file__).parent), str(Path(__file__).parents[2])]!r}\n"
         "import test_training as t; from pathlib import Path\n"
         f"folder = Path({str(data[0][0].source.store.parent)!r})\n"
         "pick = lambda seed, labels: [t.labelled(f'{seed}_{i}', folder / f'{seed}_{i}.h5', int(c))"
         " for i, c in enumerate(labels)]\n"
-        f"t.train(Path({str(tmp_path / 'killed')!r}), pick(1, '0101'), pick(2, '01'), max_epochs=12)\n"
-    )
+        "data = pick(1, '0101'), pick(2, '01')\n"
+        f"{call}\n",
+    ]  # fmt: skip
+
+
+def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, data):
+    """SIGKILL, at moments that fall into start-up, steps, evaluations and writing."""
+    train(tmp_path / "whole", *data, max_epochs=12)
+    command = program(data, f"t.train(Path({str(tmp_path / 'killed')!r}), *data, max_epochs=12)")
     state = tmp_path / "killed" / tile_models.STATE_FILE
     kills = 0
     for pause in (0.0, 0.35, 0.11):
-        running = subprocess.Popen([sys.executable, "-c", program])
+        running = subprocess.Popen(command)
         deadline = time.monotonic() + 60
         written = state.stat().st_mtime_ns if state.exists() else None
         while running.poll() is None and time.monotonic() < deadline:
@@ -140,8 +156,204 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, da
             time.sleep(0.005)
         kills += running.wait() == -signal.SIGKILL
     assert kills >= 1, "the run ended before it could be killed"
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run(command, check=True)
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
+
+
+# A signal that asks the run to end
+
+
+def ask_at(step: int, number: int) -> None:
+    """Send a signal to all processes of this group, workers too, in the given step of this attempt (from 1)."""
+    augment, steps = training.augment, []
+
+    def ask(*arguments: object, **named: object) -> torch.Tensor:
+        steps.append(1)
+        if len(steps) == step:
+            os.killpg(0, number)
+        return augment(*arguments, **named)
+
+    training.augment = ask
+
+
+def test_a_cancelled_job_saves_its_step_says_so_and_fails(tmp_path, data):
+    settings = {"max_epochs": 2, "workers": 1, "evaluations_per_epoch": 1}
+    folder, log = tmp_path / "cancelled", tmp_path / "job.log"
+    command = program(
+        data,
+        f"t.ask_at(7, {int(signal.SIGTERM)})\n"
+        "from workflow_scripts.lib.journal import logging_to\n"
+        f"with logging_to({str(log)!r}): t.train(Path({str(folder)!r}), *data, **{settings!r})",
+    )
+    ended = subprocess.run(command, start_new_session=True, stderr=subprocess.PIPE, text=True)
+    assert ended.returncode == 128 + signal.SIGTERM
+    assert [path.name for path in folder.iterdir()] == [tile_models.STATE_FILE]
+    assert torch.load(folder / tile_models.STATE_FILE)["step"] == 7
+    assert "SIGTERM: the state is saved at step 7; training ends here, and goes on from there" in log.read_text()
+    assert "SIGTERM" in ended.stderr
+    assert "Traceback" not in log.read_text() + ended.stderr
+    train(folder, *data, **settings)
+    train(tmp_path / "whole", *data, **settings)
+    assert results(folder) == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("changes", "steps_of_an_attempt"),
+    [
+        # Each step is an attempt's only one, the last before an evaluation too.
+        ({"weight_averaging": 0.9, "balanced_batches": True, "evaluations_per_epoch": 1, "max_epochs": 2}, 1),
+        ({"backbone": "mobilenet_v3_small", "workers": 1, "batch_size": 5, "max_epochs": 1}, 4),
+    ],
+    ids=["averaging, balanced", "dropout, workers"],
+)
+def test_a_run_that_was_interrupted_in_any_step_ends_with_the_same_bytes(
+    tmp_path, data, monkeypatch, changes, steps_of_an_attempt
+):
+    train(tmp_path / "whole", *data, **changes)
+    steps_in_all = files.read_table(tmp_path / "whole" / "curve.tsv")["step"].max()
+    augment, steps = training.augment, []
+
+    def ask(*arguments: object, **named: object) -> torch.Tensor:
+        steps.append(1)
+        if len(steps) % steps_of_an_attempt == 0:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return augment(*arguments, **named)
+
+    monkeypatch.setattr(training, "augment", ask)
+    for _ in range(steps_in_all // steps_of_an_attempt):
+        with pytest.raises(Interrupted) as ended:
+            train(tmp_path / "interrupted", *data, **changes)
+        assert ended.value.code == 128 + signal.SIGUSR1
+        assert [path.name for path in (tmp_path / "interrupted").iterdir()] == [tile_models.STATE_FILE]
+    train(tmp_path / "interrupted", *data, **changes)
+    assert len(steps) == steps_in_all
+    assert results(tmp_path / "interrupted") == results(tmp_path / "whole")
+
+
+def test_a_run_that_was_interrupted_in_an_evaluation_begins_it_again(tmp_path, data, monkeypatch, caplog):
+    train(tmp_path / "whole", *data, max_epochs=1)
+    look_up, looks = training.Run.look_up, []
+
+    def ask_in_the_evaluation(run: training.Run) -> None:
+        looks.append(len(run.state.losses))
+        if looks[-3:] == [1, 2, 2]:
+            os.kill(os.getpid(), signal.SIGTERM)
+        look_up(run)
+
+    monkeypatch.setattr(training.Run, "look_up", ask_in_the_evaluation)
+    with pytest.raises(Interrupted):
+        train(tmp_path / "interrupted", *data, max_epochs=1)
+    monkeypatch.undo()
+    with caplog.at_level("INFO"):
+        train(tmp_path / "interrupted", *data, max_epochs=1)
+    assert "resumed at step 2, evaluation 0" in caplog.text
+    assert results(tmp_path / "interrupted") == results(tmp_path / "whole")
+
+
+def test_a_run_that_is_killed_between_evaluations_goes_on_from_the_last_saved_step(tmp_path, data, monkeypatch, caplog):
+    settings = {"evaluations_per_epoch": 1, "max_epochs": 1}
+    train(tmp_path / "whole", *data, **settings)
+    augment, steps = training.augment, []
+
+    def kill(*arguments: object, **named: object) -> torch.Tensor:
+        steps.append(1)
+        if len(steps) == 4:
+            raise Killed
+        return augment(*arguments, **named)
+
+    monkeypatch.setattr(training, "augment", kill)
+    monkeypatch.setattr(training, "MOST_UNSAVED_S", 0.0)
+    with pytest.raises(Killed):
+        train(tmp_path / "killed", *data, **settings)
+    monkeypatch.undo()
+    with caplog.at_level("INFO"):
+        train(tmp_path / "killed", *data, **settings)
+    assert "resumed at step 3, evaluation 0" in caplog.text
+    assert results(tmp_path / "killed") == results(tmp_path / "whole")
+
+
+def test_signals_are_heard_while_training_alone(tmp_path, data, monkeypatch):
+    handler = signal.getsignal(signal.SIGTERM)
+    seen, report = [], training._report
+    monkeypatch.setattr(
+        training, "_report", lambda *a, **n: (seen.append(signal.getsignal(signal.SIGTERM)), report(*a, **n))
+    )
+    train(tmp_path, *data, max_epochs=1)
+    assert handler not in seen
+    assert signal.getsignal(signal.SIGTERM) == handler
+
+
+# Several processes
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """What each of two processes found that trained together, and the folder of their stores."""
+    folder = tmp_path_factory.mktemp("together")
+    rng = np.random.default_rng(0)
+    # Seven tiles per step, and 13 to validate on in batches of 7: neither is shared evenly.
+    for name, label, tiles in (("train_0", 0, 20), ("train_1", 1, 15), ("validation_0", 0, 6), ("validation_1", 1, 7)):
+        images = rng.integers(0, 120 if label else 256, (tiles, 32, 32, 3), dtype=np.uint8)
+        make_store(folder / f"{name}_{label}.h5", images, slide_id=f"{name}_{label}")
+    subprocess.run([sys.executable, two_processes.__file__, str(folder)], check=True, timeout=120)
+    return [torch.load(folder / f"found_{process}.pt", weights_only=True) for process in (0, 1)], folder
+
+
+def assert_alike(found: tuple[dict, list], expected: tuple[dict, list], *, tolerance: float = 0.0) -> None:
+    """Weights and curves are the same within a tolerance."""
+    torch.testing.assert_close(found[0], expected[0], rtol=tolerance, atol=tolerance)
+    for row, other in zip(found[1], expected[1], strict=True):
+        assert row == pytest.approx(other, rel=tolerance, abs=tolerance, nan_ok=True)
+
+
+def test_two_processes_take_the_steps_of_one_with_the_whole_batch(together):
+    (first, second), folder = together
+    one = two_processes.train(folder, "one", one_process())
+    start = two_processes.without_batchnorm().state_dict()
+    assert all((one.weights[name] - start[name]).abs().max() > 1e-3 for name in start)
+    assert_alike(first["trained"], (one.weights, one.curve), tolerance=1e-5)
+    assert_alike(second["trained"], first["trained"])
+
+
+def test_a_signal_to_one_process_ends_all_at_the_same_step(together):
+    assert [found["ended"] for found in together[0]] == [(128 + signal.SIGUSR1, 4)] * 2
+
+
+def test_two_processes_go_on_to_the_same_weights(together):
+    for found in together[0]:
+        assert_alike(found["gone_on"], found["whole"])
+
+
+def test_all_processes_evaluate_the_first_ones_batch_statistics(together):
+    for found in together[0]:
+        assert found["buffers"]
+        assert all((buffer == 5).all() for buffer in found["buffers"])
+
+
+@pytest.mark.parametrize(("processes", "device", "synchronised"), [(1, "cuda", 0), (2, "cuda", 1), (2, "cpu", 0)])
+def test_gpus_normalise_a_batch_together(processes, device, synchronised):
+    fabric = SimpleNamespace(
+        world_size=processes, device=torch.device(device), setup=lambda network, optimizer: (network, optimizer)
+    )
+    learner = training.Learner.of(two_processes.with_batchnorm(), schedule(), fabric)
+    for network in (learner.network, learner.averaged.module):
+        assert sum(isinstance(layer, torch.nn.SyncBatchNorm) for layer in network) == synchronised
+        assert network.state_dict().keys() == two_processes.with_batchnorm().state_dict().keys()
+
+
+@pytest.mark.parametrize("part", [slice(0, None, 2), slice(1, None, 2)])
+def test_a_tile_is_augmented_alike_in_a_share_and_in_the_whole_batch(part):
+    names = ["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"]
+    batch = torch.rand(7, 3, 4, 4) * 2 - 1
+    whole = training_data.augment(batch, names, torch.Generator().manual_seed(3), of=7)
+    share = training_data.augment(batch[part], names, torch.Generator().manual_seed(3), of=7, part=part)
+    assert torch.equal(share, whole[part])
+
+
+def test_a_process_draws_its_own_dropout_and_the_first_that_of_a_single_one():
+    assert len({training._seed_of(1, 5, process) for process in range(8)}) == 8
+    expected = np.random.SeedSequence([1, 5]).generate_state(1, np.uint64)[0] >> 1
+    assert training._seed_of(1, 5) == training._seed_of(1, 5, 0) == expected
 
 
 def test_a_saved_state_of_other_settings_is_not_gone_on_from(tmp_path, data, monkeypatch):
@@ -174,7 +386,7 @@ def test_a_saved_state_is_of_the_machine_that_computes(data, monkeypatch):
         return tile_models._run_key({"seed": 1}, *data, fabric)
 
     plain = key(machine())
-    assert key(training.make_fabric(threads=1)) == plain
+    assert key(one_process()) == plain
     others = [key(machine(processes=2)), key(machine(device="cuda")), key(machine(precision="bf16-mixed"))]
     for library in (torch, tile_models.torchvision):
         monkeypatch.setattr(library, "__version__", "0")
@@ -188,7 +400,7 @@ def schedule(**changes: object) -> training.Schedule:
 
 
 def test_the_loss_scale_of_half_precision_is_saved_and_restored(tmp_path):
-    learner = training.Learner.of(torch.nn.Linear(2, 1), schedule(), training.make_fabric(threads=1))
+    learner = training.Learner.of(torch.nn.Linear(2, 1), schedule(), one_process())
 
     def half() -> SimpleNamespace:
         strategy = SimpleNamespace(precision=MixedPrecision("16-mixed", "cpu"))
@@ -221,7 +433,7 @@ def weights_of(network: torch.nn.Module) -> list[torch.Tensor]:
 def test_the_average_keeps_its_share_and_less_at_first(averaging):
     torch.manual_seed(0)
     network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 1))
-    fabric = training.make_fabric(threads=1)
+    fabric = one_process()
     learner = training.Learner.of(network, schedule(weight_averaging=averaging, learning_rate=0.1), fabric)
     expected, tolerance = None, 1e-6 if averaging else 0
     for n in range(40):
@@ -246,6 +458,7 @@ def test_bfloat16_is_used_where_the_gpu_itself_has_it(monkeypatch, gpus, has_bf1
     monkeypatch.setattr(
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or has_bf16
     )
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "V100")
     monkeypatch.setattr(training, "Fabric", lambda **named: asked.update(named) or SimpleNamespace(launch=lambda: None))
     training.make_fabric(threads=1)
     assert asked["precision"] == expected
@@ -394,14 +607,14 @@ def test_the_shares_of_two_processes_make_the_batch_of_one():
 
 def test_flips_move_pixels_and_change_none():
     batch = models.to_input(torch.arange(3 * 4 * 4 * 5, dtype=torch.uint8).reshape(5, 3, 4, 4))
-    flipped = training_data.augment(batch, ["horizontal_flip", "vertical_flip"], torch.Generator().manual_seed(0))
+    flipped = training_data.augment(batch, ["horizontal_flip", "vertical_flip"], torch.Generator().manual_seed(0), of=5)
     assert not torch.equal(flipped, batch)
     assert torch.equal(flipped.flatten(1).sort().values, batch.flatten(1).sort().values)
 
 
 def test_without_augmentation_a_batch_is_as_it_was():
     batch = torch.rand(2, 3, 4, 4)
-    assert torch.equal(training_data.augment(batch, [], torch.Generator()), batch)
+    assert torch.equal(training_data.augment(batch, [], torch.Generator(), of=2), batch)
 
 
 def row(evaluation: int, auc: float, loss: float) -> dict[str, float]:

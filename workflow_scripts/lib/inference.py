@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import torch
 
-from workflow_scripts.lib import models, tile_sources, tiles
+from workflow_scripts.lib import devices, models, tile_sources, tiles
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
 from workflow_scripts.lib.predictions import write_slide
@@ -122,8 +122,11 @@ def predict_tiles(
 
 
 def _device(threads: int) -> torch.device:
+    """The first of the GPUs that this job sees (see `devices`), or the CPU."""
     torch.set_num_threads(threads)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    found = torch.cuda.is_available()
+    log.info("predicting on %s", devices.describe(int(found)))
+    return torch.device("cuda" if found else "cpu")
 
 
 def _load(folder: str | Path, device: torch.device) -> models.TrainedModel:

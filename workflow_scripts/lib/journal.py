@@ -1,6 +1,7 @@
 """What a job says: its log, and what it could not use."""
 
 import logging
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,14 +18,21 @@ def logging_to(path: str | Path) -> Iterator[None]:
 
     An InputError ends the process with its message alone: it is about the input, and a traceback would hide that. Any
     other exception is logged with its traceback and goes on.
+
+    Processes that share a job (Lightning numbers them in LOCAL_RANK) share its log: the first begins it anew, and the
+    others, which do the same work, add warnings alone.
     """
-    handlers: list[logging.Handler] = [
-        logging.FileHandler(path, mode="w", encoding="utf-8"),
-        logging.StreamHandler(sys.stderr),
-    ]
+    first = os.environ.get("LOCAL_RANK", "0") == "0"
+    if first:
+        Path(path).write_bytes(b"")
+    handlers: list[logging.Handler] = [logging.FileHandler(path, encoding="utf-8"), logging.StreamHandler(sys.stderr)]
     handlers[1].setLevel(logging.WARNING)
     logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
+        level=logging.INFO if first else logging.WARNING,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=handlers,
+        force=True,
     )
     try:
         yield

@@ -2,13 +2,18 @@
 
 What a step does depends on nothing but the seed and the number of the step: the tiles of its batch, how they are
 flipped, and the random state of dropout. So a run that was killed and goes on from its last saved state ends with the
-weights of one that was not, however often that happens.
+weights of one that was not, however often that happens. State is saved after each evaluation, after MOST_UNSAVED_S
+without one, and when a signal asks the run to end.
+
+Several processes share a step: each takes its part of the batch, and gradients, batch statistics (on GPUs) and losses
+are those of the whole batch.
 """
 
 import logging
 import math
+import signal
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,7 +26,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from workflow_scripts.lib import models, scores
+from workflow_scripts.lib import devices, interruption, models, scores
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
 from workflow_scripts.lib.training_data import SlideTiles, augment, balanced_batches, batches
@@ -32,6 +37,9 @@ log = logging.getLogger(__name__)
 HIGHER_IS_BETTER = {"slide_auc": True, "tile_auc": True, "loss": False}
 # In place of a measure: the weights of the last evaluation are kept.
 LAST = "last"
+# Seconds: what a node that loses power may cost, since it sends no signal, where evaluations are further apart. A state
+# of Inception v3 is 0.4 GB, and a few seconds of writing in ten minutes are less than 1 %.
+MOST_UNSAVED_S = 600.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +101,9 @@ class Learner:
     @classmethod
     def of(cls, network: nn.Module, schedule: Schedule, fabric: Fabric) -> "Learner":
         """A learner at its start, on the devices of `fabric`."""
+        # Batches are normalised as wholes; on a CPU torch has no layer for that.
+        if fabric.world_size > 1 and fabric.device.type == "cuda":
+            network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
         optimizer = torch.optim.AdamW(
             network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
         )
@@ -111,8 +122,16 @@ class Learner:
 
     def share_buffers(self, fabric: Fabric) -> None:
         """Give all processes the first one's batch statistics: what is evaluated is then what is kept and saved."""
-        for buffer in self.averaged.module.buffers():
-            buffer.copy_(fabric.broadcast(buffer))
+        if fabric.world_size == 1:
+            return
+        buffers = list(self.averaged.module.buffers())
+        # A message for each type, in an order that is the same in all processes.
+        for dtype in dict.fromkeys(buffer.dtype for buffer in buffers):
+            alike = [buffer for buffer in buffers if buffer.dtype == dtype]
+            together = torch.cat([buffer.flatten() for buffer in alike])
+            torch.distributed.broadcast(together, src=0)
+            for buffer, shared in zip(alike, together.split([buffer.numel() for buffer in alike]), strict=True):
+                buffer.copy_(shared.view_as(buffer))
 
     def state_dict(self, fabric: Fabric) -> dict[str, Any]:
         """All of it, to be saved; the loss scale of 16-mixed is `precision`, which is empty in other precisions."""
@@ -136,10 +155,52 @@ class State:
     """How far a run has come: with its learner, all that it needs to go on as if nothing had happened."""
 
     step: int = 0
+    # Of the steps since the last evaluation, each the mean over its whole batch.
+    losses: list[torch.Tensor] = field(default_factory=list)
     plateau: Patience = field(default_factory=lambda: Patience("loss"))
     stop: Patience = field(default_factory=lambda: Patience("loss"))
     curve: list[dict[str, Any]] = field(default_factory=list)
     best_weights: dict[str, torch.Tensor] = field(default_factory=dict)
+
+
+@dataclass
+class Run:
+    """A run at work, and its state on the disk. `heard` gives the number of a signal that asked it to end, or 0."""
+
+    state: State
+    learner: Learner
+    fabric: Fabric
+    path: str | Path
+    run_key: str
+    heard: Callable[[], int]
+    saved_at: float = field(default_factory=time.monotonic)
+
+    def save(self) -> None:
+        """Write the state as it is now."""
+        if self.fabric.is_global_zero:
+            _save_state(self.path, self.run_key, self.state, self.learner, self.fabric)
+        self.saved_at = time.monotonic()
+
+    def look_up(self) -> None:
+        """Between two steps, or two batches of an evaluation: save when it is time, and end when a signal asked for it.
+
+        All processes call this at the same moments, and a signal to any of them counts for all. Raises Interrupted.
+        """
+        number = self.heard()
+        if self.fabric.world_size > 1:
+            number = int(self.fabric.all_gather(torch.tensor(number)).max())
+        if number:
+            self.save()
+            if self.fabric.is_global_zero:
+                log.warning(
+                    "%s: the state is saved at step %d; training ends here, and goes on from there when run again",
+                    signal.Signals(number).name, self.state.step,
+                )  # fmt: skip
+            # The first process is killed when another ends before it.
+            self.fabric.barrier()
+            raise interruption.Interrupted(number)
+        if time.monotonic() - self.saved_at >= MOST_UNSAVED_S:
+            self.save()
 
 
 def train(
@@ -158,11 +219,11 @@ def train(
     """Train a tile classifier with one logit until it stops improving, and return its best weights.
 
     Paper: Methods, Training. Evaluations, patience and what each decision looks at are in `schedule`. The state is
-    saved at `path_to_state` after each evaluation and read from there when it is one of the same `run_key`, which
-    stands for all that shapes the result; the caller deletes it when the results are safe.
+    saved at `path_to_state` (see `Run`) and read from there when it is one of the same `run_key`, which stands for all
+    that shapes the result; the caller deletes it when the results are safe.
 
     Raises InputError when a set lacks tiles, the training set lacks a class, a process has a single tile per step, or
-    training diverged.
+    training diverged; and Interrupted, after the step or the batch in work, when a signal asked the process to end.
     """
     _check_sets(training, validation)
     _check_batch(schedule.batch_size, len(training), fabric.world_size)
@@ -170,42 +231,55 @@ def train(
     state = _resume(path_to_state, run_key, learner, schedule, fabric)
     for data in (training, validation):
         data.recolouring.to(fabric.device)
-    loader = _training_batches(training, schedule, state.step, seed=seed, fabric=fabric, workers=workers)
-    validation_loader = _all_batches(validation, schedule.batch_size, fabric=fabric, workers=workers)
     per_epoch = len(training) // min(schedule.batch_size, len(training))
     interval = max(1, round(per_epoch / schedule.evaluations_per_epoch))
-    started, first_step = time.monotonic(), state.step
-    while state.step < schedule.max_epochs * per_epoch and state.stop.waited < schedule.stop_patience:
-        train_loss = _train_steps(learner, training, loader, state, interval, schedule.augmentations, seed, fabric)
-        learner.share_buffers(fabric)
-        measured = evaluate(
-            learner.averaged.module, validation, validation_loader, fabric=fabric, threshold=tile_threshold
-        )
-        row = {
-            "evaluation": len(state.curve) + 1,
-            "step": state.step,
-            "epoch": state.step / per_epoch,
-            "learning_rate": learner.optimizer.param_groups[0]["lr"],
-            "train_loss": train_loss,
-            **{f"validation_{name}": value for name, value in measured.items()},
-        }
-        _decide(state, row, measured, learner, schedule)
-        _save_state(path_to_state, run_key, state, learner, fabric)
-        _report(row, schedule, per_epoch, state, fabric, seconds=time.monotonic() - started, first_step=first_step)
+    with interruption.listening() as heard:
+        run = Run(state, learner, fabric, path_to_state, run_key, heard)
+        loader = _training_batches(training, schedule, state.step, seed=seed, fabric=fabric, workers=workers)
+        validation_loader = _all_batches(validation, schedule.batch_size, fabric=fabric, workers=workers)
+        started, first_step = time.monotonic(), state.step
+        # What was begun is evaluated, in whichever attempt.
+        while state.losses or (
+            state.step < schedule.max_epochs * per_epoch and state.stop.waited < schedule.stop_patience
+        ):
+            _train_steps(run, training, loader, interval, schedule, seed)
+            learner.share_buffers(fabric)
+            measured = evaluate(
+                learner.averaged.module, validation, validation_loader,
+                fabric=fabric, threshold=tile_threshold, look_up=run.look_up,
+            )  # fmt: skip
+            row = {
+                "evaluation": len(state.curve) + 1,
+                "step": state.step,
+                "epoch": state.step / per_epoch,
+                "learning_rate": learner.optimizer.param_groups[0]["lr"],
+                "train_loss": float(torch.stack(state.losses).double().mean()),
+                **{f"validation_{name}": value for name, value in measured.items()},
+            }
+            state.losses = []
+            _decide(state, row, measured, learner, schedule)
+            run.save()
+            _report(row, schedule, per_epoch, state, fabric, seconds=time.monotonic() - started, first_step=first_step)
     _check_converged(state.curve, schedule.learning_rate)
     return Trained(state.best_weights, _mark_chosen(state.curve, schedule.checkpoint_on))
 
 
 def evaluate(
-    network: nn.Module, validation: SlideTiles, loader: DataLoader, *, fabric: Fabric, threshold: float
+    network: nn.Module,
+    validation: SlideTiles,
+    loader: DataLoader,
+    *,
+    fabric: Fabric,
+    threshold: float,
+    look_up: Callable[[], None],
 ) -> dict[str, float]:
     """Mean loss over tiles, tile AUC, and slide AUC of the share of positive tiles, on a validation set.
 
-    `loader` reads the tiles of `validation` in their order, this process's share of them. A measure that needs both
-    classes is NaN where the set has one, and so is the slide AUC of slides whose tiles have labels of their own. Where
-    a logit is not finite the loss is infinite and both AUCs are NaN.
+    `loader` reads the tiles of `validation` in their order, this process's share of them, and `look_up` is called after
+    each batch. A measure that needs both classes is NaN where the set has one, and so is the slide AUC of slides whose
+    tiles have labels of their own. Where a logit is not finite the loss is infinite and both AUCs are NaN.
     """
-    logits = _all_logits(network, validation, loader, fabric=fabric)
+    logits = _all_logits(network, validation, loader, fabric=fabric, look_up=look_up)
     if not torch.isfinite(logits).all():
         return {"loss": math.inf, "tile_auc": math.nan, "slide_auc": math.nan}
     labels = torch.from_numpy(validation.labels)
@@ -222,11 +296,11 @@ def evaluate(
 
 
 def make_fabric(*, precision: str = "auto", threads: int) -> Fabric:
-    """All visible GPUs with mixed precision, or the CPU in 32 bits with a fixed number of threads.
+    """All visible GPUs (see `devices`) with mixed precision, or the CPU in 32 bits with a fixed number of threads.
 
-    Sums in torch change with the number of threads, so it is the caller's constant.
+    With more than one GPU the script of this process is started again for each of the others. Sums in torch change with
+    the number of threads, so it is the caller's constant.
     """
-    torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True
     gpus = torch.cuda.device_count()
     if precision == "auto":
@@ -242,6 +316,9 @@ def make_fabric(*, precision: str = "auto", threads: int) -> Fabric:
         plugins=[LightningEnvironment()],
     )
     fabric.launch()
+    # Not before: a launch of several processes sets the number to one of its own.
+    torch.set_num_threads(threads)
+    log.info("training on %s", devices.describe(gpus))
     return fabric
 
 
@@ -272,7 +349,7 @@ def _check_sets(training: SlideTiles, validation: SlideTiles) -> None:
 
 
 def _check_batch(batch_size: int, n_tiles: int, processes: int) -> None:
-    # BatchNorm has no variance of one tile.
+    # On a CPU each process's share is normalised by itself, and BatchNorm has no variance of one tile.
     if min(batch_size, n_tiles) // processes < 2:
         raise InputError(
             f"a step of {min(batch_size, n_tiles)} tiles (training.batch_size {batch_size}, {n_tiles} training tiles) "
@@ -289,29 +366,47 @@ def _check_converged(curve: Sequence[dict[str, Any]], learning_rate: float) -> N
         )
 
 
-def _seed_of(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+def _seed_of(seed: int, step: int, process: int = 0) -> int:
+    # Of the first process it is that of [seed, step]: zeros at the end change nothing.
+    return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _part(fabric: Fabric) -> slice:
+    """The places of a step's batch, or of all tiles, that this process takes."""
+    return slice(fabric.global_rank, None, fabric.world_size)
 
 
 def _training_batches(
     data: SlideTiles, schedule: Schedule, first_step: int, *, seed: int, fabric: Fabric, workers: int
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
-    part = slice(fabric.global_rank, None, fabric.world_size)
+    part = _part(fabric)
     plan = (
         balanced_batches(data.labels, schedule.batch_size, seed=seed, first_step=first_step, part=part)
         if schedule.balanced_batches
         else batches(len(data), schedule.batch_size, seed=seed, first_step=first_step, part=part)
     )
-    loader = DataLoader(data, batch_sampler=plan, num_workers=workers, collate_fn=_as_read)
-    return iter(loader)
+    return iter(_loader(data, plan, workers, persistent_workers=False))
 
 
 def _all_batches(data: SlideTiles, batch_size: int, *, fabric: Fabric, workers: int) -> DataLoader:
-    """This process's share of all tiles, in their order; its workers live as long as it does."""
-    share = list(range(fabric.global_rank, len(data), fabric.world_size))
+    """This process's share of all tiles, in their order; its workers live as long as it does.
+
+    All shares have the same length: the last tile comes again where there are too few.
+    """
+    longest = -(-len(data) // fabric.world_size)
+    share = [min(tile, len(data) - 1) for tile in range(longest * fabric.world_size)[_part(fabric)]]
     plan = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
+    return _loader(data, plan, workers, persistent_workers=workers > 0)
+
+
+def _loader(data: SlideTiles, plan: Iterable[list[int]], workers: int, *, persistent_workers: bool) -> DataLoader:
     return DataLoader(
-        data, batch_sampler=plan, num_workers=workers, collate_fn=_as_read, persistent_workers=workers > 0
+        data,
+        batch_sampler=plan,
+        num_workers=workers,
+        persistent_workers=persistent_workers,
+        collate_fn=_as_read,
+        worker_init_fn=interruption.obey_only_the_parent,
     )
 
 
@@ -320,47 +415,48 @@ def _as_read(batch: Any) -> Any:
 
 
 def _train_steps(
-    learner: Learner,
+    run: Run,
     training: SlideTiles,
     loader: Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
-    state: State,
     steps: int,
-    augmentations: Sequence[str],
+    schedule: Schedule,
     seed: int,
-    fabric: Fabric,
-) -> float:
-    """Take some steps; return their mean loss."""
-    learner.network.train()
-    losses = []
-    for _ in range(steps):
+) -> None:
+    """Take the steps that are left until the next evaluation, of `steps` between two."""
+    state, fabric = run.state, run.fabric
+    run.learner.network.train()
+    tiles, part = min(schedule.batch_size, len(training)), _part(fabric)
+    while len(state.losses) < steps:
         images, labels, slides = next(loader)
         # Dropout draws from torch's global generator, augmentation from its own.
-        torch.manual_seed(_seed_of(seed, state.step))
+        torch.manual_seed(_seed_of(seed, state.step, fabric.global_rank))
         generator = torch.Generator().manual_seed(_seed_of(seed, state.step))
         seen = training.recolouring(images.to(fabric.device), slides)
-        batch = augment(models.to_input(seen), augmentations, generator)
-        logits = learner.network(batch)[:, 0]
+        batch = augment(models.to_input(seen), schedule.augmentations, generator, of=tiles, part=part)
+        logits = run.learner.network(batch)[:, 0]
         loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels.to(fabric.device))
-        learner.step(loss, fabric)
-        losses.append(loss.detach())
+        # Gradients of processes are averaged, and shares of an odd batch are not equal; of one process this is 1.
+        loss = loss * (len(labels) * fabric.world_size / tiles)
+        run.learner.step(loss, fabric)
+        state.losses.append(fabric.all_gather(loss.detach()).mean())
         state.step += 1
-    return float(torch.stack(losses).double().mean())
+        run.look_up()
 
 
 @torch.inference_mode()
-def _all_logits(network: nn.Module, data: SlideTiles, loader: DataLoader, *, fabric: Fabric) -> torch.Tensor:
+def _all_logits(
+    network: nn.Module, data: SlideTiles, loader: DataLoader, *, fabric: Fabric, look_up: Callable[[], None]
+) -> torch.Tensor:
     """Logits (n,) float32 of the n tiles of `data` on the CPU, each process computing its share."""
     network.eval()
-    n_tiles, found = len(data), []
+    found = []
     with fabric.autocast():
         for images, _, slides in loader:
             seen = data.recolouring(images.to(fabric.device), slides)
             found.append(network(models.to_input(seen))[:, 0].float().cpu())
-    # Shares differ by one tile at most, and what is gathered must not.
-    own = torch.zeros(-(-n_tiles // fabric.world_size))
-    own[: sum(map(len, found))] = torch.cat([*found, torch.empty(0)])  # a share may be empty
-    gathered = fabric.all_gather(own).reshape(fabric.world_size, -1)
-    return gathered.T.reshape(-1)[:n_tiles].cpu()
+            look_up()
+    gathered = fabric.all_gather(torch.cat(found)).reshape(fabric.world_size, -1)
+    return gathered.T.reshape(-1)[: len(data)].cpu()
 
 
 def _decide(
@@ -415,6 +511,7 @@ def _resume(path: str | Path, run_key: str, learner: Learner, schedule: Schedule
     log.info("resumed at step %d, evaluation %d", saved["step"], len(saved["curve"]))
     return State(
         step=saved["step"],
+        losses=[loss.to(fabric.device) for loss in saved["losses"]],
         plateau=Patience(**saved["plateau"]),
         stop=Patience(**saved["stop"]),
         curve=saved["curve"],
@@ -423,19 +520,18 @@ def _resume(path: str | Path, run_key: str, learner: Learner, schedule: Schedule
 
 
 def _save_state(path: str | Path, run_key: str, state: State, learner: Learner, fabric: Fabric) -> None:
-    if fabric.is_global_zero:
-        content = {
-            "run_key": run_key,
-            "step": state.step,
-            "plateau": asdict(state.plateau),
-            "stop": asdict(state.stop),
-            "curve": state.curve,
-            "best_weights": state.best_weights,
-            "learner": learner.state_dict(fabric),
-        }
-        with writing(path) as partial:
-            torch.save(content, partial)
-    fabric.barrier()
+    content = {
+        "run_key": run_key,
+        "step": state.step,
+        "losses": state.losses,
+        "plateau": asdict(state.plateau),
+        "stop": asdict(state.stop),
+        "curve": state.curve,
+        "best_weights": state.best_weights,
+        "learner": learner.state_dict(fabric),
+    }
+    with writing(path) as partial:
+        torch.save(content, partial)
 
 
 def _report(

@@ -125,15 +125,19 @@ def _endless(members: np.ndarray, share: int, *, seed: tuple[int, int], first_st
         order = order[share:]
 
 
-def augment(batch: torch.Tensor, names: Sequence[str], generator: torch.Generator) -> torch.Tensor:
+def augment(
+    batch: torch.Tensor, names: Sequence[str], generator: torch.Generator, *, of: int, part: slice = slice(None)
+) -> torch.Tensor:
     """Flip, transpose or recolour each tile of a batch (n, 3, px, px; float in [−1, 1]) with probability ½.
+
+    The batch is `part` of a step of `of` tiles, and what happens to a tile does not depend on how those are parted.
 
     Paper: Methods, Training has the two flips only. `transpose` with them makes all eight symmetries of a square;
     `colour_jitter` scales each tile's distance from white per channel by 0.8-1.25 (its stain's density, roughly).
     """
 
     def chosen() -> torch.Tensor:
-        return (torch.rand(len(batch), generator=generator) < 0.5).to(batch.device)[:, None, None, None]
+        return (torch.rand(of, generator=generator)[part] < 0.5).to(batch.device)[:, None, None, None]
 
     if "horizontal_flip" in names:
         batch = torch.where(chosen(), batch.flip(3), batch)
@@ -142,6 +146,6 @@ def augment(batch: torch.Tensor, names: Sequence[str], generator: torch.Generato
     if "transpose" in names:
         batch = torch.where(chosen(), batch.transpose(2, 3), batch)
     if "colour_jitter" in names:
-        scale = torch.exp((torch.rand(len(batch), 3, 1, 1, generator=generator) * 2 - 1) * math.log(1.25))
+        scale = torch.exp((torch.rand(of, 3, 1, 1, generator=generator)[part] * 2 - 1) * math.log(1.25))
         batch = torch.where(chosen(), (1 - (1 - batch) * scale.to(batch.device)).clamp(-1, 1), batch)
     return batch.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,103 @@
+"""Run as a script, `two_processes.py FOLDER`: two processes on the CPU train together; what they found is saved there.
+
+They are launched as those of two GPUs are. A launch takes seconds, so all that needs two processes is done in one.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    # The second process starts this file again, and inherits no path.
+    sys.path.insert(0, str(Path(__file__).parents[2]))
+
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
+
+from workflow_scripts.lib import interruption, training, training_data
+from workflow_scripts.lib.tile_sources import TileSource
+
+SCHEDULE = training.Schedule(
+    batch_size=7, balanced_batches=True, learning_rate=1e-3, weight_decay=0.01, weight_averaging=0.9,
+    augmentations=["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"], evaluations_per_epoch=2,
+    max_epochs=3, checkpoint_on="last", plateau_on="loss", plateau_patience=9, plateau_factor=0.1, stop_on="loss",
+    stop_patience=9,
+)  # fmt: skip
+
+
+def without_batchnorm() -> torch.nn.Module:
+    torch.manual_seed(0)
+    layers = torch.nn.Conv2d(3, 8, 5, stride=3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(800, 1)
+    return torch.nn.Sequential(*layers)
+
+
+def with_batchnorm() -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.BatchNorm2d(3), *without_batchnorm())
+
+
+def sets(folder: Path) -> list[training_data.SlideTiles]:
+    """Slides of the stores `<set>_<number>_<label>.h5` in a folder."""
+    return [
+        training_data.SlideTiles([
+            training_data.LabelledSlide(path.stem, TileSource(path), int(path.stem[-1]))
+            for path in sorted(folder.glob(f"{name}_*.h5"))
+        ])
+        for name in ("train", "validation")
+    ]  # fmt: skip
+
+
+def train(folder: Path, name: str, fabric: Fabric, *, network: torch.nn.Module | None = None) -> training.Trained:
+    """Train a network on the stores of a folder; the state is in `<name>.pt`."""
+    return training.train(
+        without_batchnorm() if network is None else network, *sets(folder), SCHEDULE, seed=1, fabric=fabric,
+        tile_threshold=0.5, path_to_state=folder / f"{name}.pt", run_key=name,
+    )  # fmt: skip
+
+
+def interrupted(folder: Path, name: str, fabric: Fabric, *, at: int) -> int:
+    """Train until the second process alone is asked to end in the step `at`; return this one's exit code."""
+    augment, steps = training.augment, []
+
+    def ask(*arguments: object, **named: object) -> torch.Tensor:
+        steps.append(1)
+        if len(steps) == at and fabric.global_rank == 1:
+            os.kill(os.getpid(), signal.SIGUSR1)
+        return augment(*arguments, **named)
+
+    training.augment = ask
+    try:
+        train(folder, name, fabric, network=with_batchnorm())
+    except interruption.Interrupted as ended:
+        return ended.code
+    finally:
+        training.augment = augment
+    return 0
+
+
+def main(folder: Path) -> None:
+    torch.set_num_threads(1)
+    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp", plugins=[LightningEnvironment()])
+    fabric.launch()
+    trained = train(folder, "two", fabric)
+    whole = train(folder, "whole", fabric, network=with_batchnorm())
+    code = interrupted(folder, "interrupted", fabric, at=4)
+    step = torch.load(folder / "interrupted.pt")["step"]
+    gone_on = train(folder, "interrupted", fabric, network=with_batchnorm())
+    learner = training.Learner.of(with_batchnorm(), SCHEDULE, fabric)
+    for buffer in learner.averaged.module.buffers():
+        buffer.fill_(5 + fabric.global_rank)
+    learner.share_buffers(fabric)
+    found = {
+        "trained": (trained.weights, trained.curve),
+        "whole": (whole.weights, whole.curve),
+        "gone_on": (gone_on.weights, gone_on.curve),
+        "ended": (code, step),
+        "buffers": list(learner.averaged.module.buffers()),
+    }
+    torch.save(found, folder / f"found_{fabric.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
