@@ -1,5 +1,6 @@
 """Files are whole or absent, and a table reads back as it was written."""
 
+import ast
 import math
 import struct
 import subprocess
@@ -184,3 +185,20 @@ def test_a_table_of_another_machine_reads_the_same(tmp_path):
     path.write_bytes("\ufeffa\tb\r\n01\t2\r\n".encode())
     read = files.read_table(path, text=["a"])
     assert read.to_dict("list") == {"a": ["01"], "b": [2]}
+
+
+# HDF5
+
+
+def test_hdf5_files_are_read_or_written_anew_and_never_locked():
+    opened = [
+        (path, call)
+        for path in sorted((REPOSITORY / "workflow_scripts").rglob("*.py"))
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(call, ast.Call) and ast.unparse(call.func) == "h5py.File"
+    ]
+    assert opened
+    for path, call in opened:
+        assert ast.literal_eval(call.args[1]) in ("r", "w"), f"{path}:{call.lineno}"
+        named = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        assert named.get("locking") == "False", f"{path}:{call.lineno}"

@@ -77,6 +77,16 @@ def test_a_job_that_runs_again_starts_its_log_anew(path):
     assert "second run, µm/px ≥ 1" in path.read_text(encoding="utf-8")
 
 
+def test_the_processes_of_a_job_share_its_log_and_the_first_tells_for_all(path, monkeypatch):
+    with logging_to(path):
+        logging.getLogger().info("evaluation 1")
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        with logging_to(path):
+            logging.getLogger().info("evaluation 1")
+            logging.getLogger().warning("slide s1: excluded")
+    assert [line[9:] for line in path.read_text().splitlines()] == ["evaluation 1", "slide s1: excluded"]
+
+
 def test_a_line_says_when(path):
     with logging_to(path):
         logging.getLogger().info("one line")

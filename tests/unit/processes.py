@@ -1,6 +1,6 @@
-"""Run as a script, `two_processes.py FOLDER`: two processes on the CPU train together; what they found is saved there.
+"""Training by one process, and, run as a script (`processes.py FOLDER`), by two on the CPU, which save what they found.
 
-They are launched as those of two GPUs are. A launch takes seconds, so all that needs two processes is done in one.
+Those are launched as the processes of two GPUs are. A launch takes seconds, so all that needs two is done in one.
 """
 
 import os
@@ -74,6 +74,11 @@ def interrupted(folder: Path, name: str, fabric: Fabric, *, at: int) -> int:
     finally:
         training.augment = augment
     return 0
+
+
+def one_process() -> Fabric:
+    # As in `make_fabric`: without it Lightning warns of a cluster's commands where there are any.
+    return Fabric(accelerator="cpu", devices=1, plugins=[LightningEnvironment()])
 
 
 def main(folder: Path) -> None:
