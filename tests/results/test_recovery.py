@@ -39,6 +39,11 @@ def test_the_demo_ranks_slides_by_their_true_heterogeneity():
     assert measured("demo", "GLDA+miR-demo-5p", "hti_spearman") >= 0.80
 
 
+def test_the_demos_filter_tells_tumour_on_slides_that_it_has_not_seen():
+    evaluation = table("filters", "demo/evaluation.tsv").set_index("set")
+    assert evaluation.at["test", "auroc"] >= 0.95
+
+
 def test_the_demo_lists_what_it_left_out_and_why():
     slides = table("demo", "slides.tsv")
     excluded = slides[slides["status"] == "excluded"]
