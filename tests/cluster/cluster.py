@@ -11,8 +11,8 @@ Each daemon and each node is a *machine*: a process namespace, all of whose proc
 cut takes a node's jobs with it, and nothing outlives the cluster. A machine is found by the name of that process, not by
 a file, so that a cluster whose owner was killed is found too.
 
-All that is written lies in `FOLDER`, but for the lock beside it and the links in /etc/slurm, where the clients look:
-the executor's job steps drop SLURM_CONF, so there can be one cluster at a time.
+All that is written lies in `FOLDER`, but for the lock beside it, the nodes' cgroups, and the links in /etc/slurm, where
+the clients look: the executor's job steps drop SLURM_CONF, so there can be one cluster at a time.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import fcntl
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -31,7 +32,10 @@ FOLDER = Path("/var/lib/histocarta_cluster")
 LOGS = FOLDER / "log"
 LOCK = Path("/var/lib/histocarta_cluster.lock")
 CONFIGURATION = Path(__file__).parent / "etc"
-INSTALLED_CONFIGURATION = Path("/etc/slurm")
+# What the clients read; the limits are included from there.
+FILES = ("slurm.conf", "slurmdbd.conf", "gres.conf", "cgroup.conf")
+LINKS = [Path("/etc/slurm") / name for name in FILES]
+CGROUPS = Path("/sys/fs/cgroup")
 NODES = ("n1", "n2", "n3")
 GPU_NODES = ("n2", "n3")
 ACCOUNT = "test"
@@ -87,10 +91,9 @@ def check_machine() -> None:
     system = Path("/etc/os-release").read_text() if Path("/etc/os-release").is_file() else ""
     if "ID=debian\n" not in system or 'VERSION_ID="12"' not in system:
         raise ImpossibleError("a SLURM cluster for tests needs Debian 12")
-    for name in os.listdir(INSTALLED_CONFIGURATION) if INSTALLED_CONFIGURATION.is_dir() else ():
-        installed = INSTALLED_CONFIGURATION / name
-        if installed.name in os.listdir(CONFIGURATION) and FOLDER not in installed.resolve().parents:
-            raise ImpossibleError(f"this machine has a SLURM of its own ({installed})")
+    for link in LINKS:
+        if os.path.lexists(link) and FOLDER not in link.resolve().parents:
+            raise ImpossibleError(f"this machine has a SLURM of its own ({link})")
     if subprocess.run([*NAMESPACE, "true"], capture_output=True, timeout=10).returncode != 0:
         raise ImpossibleError("this container may not make namespaces of processes (unshare --pid)")
 
@@ -134,19 +137,19 @@ def up() -> None:
 
 
 def _bring_up() -> None:
-    for folder in ("run", "log", "slurmctld", *NODES):
+    for folder in ("etc", "run", "log", "slurmctld", *NODES):
         (FOLDER / folder).mkdir(parents=True)
     (FOLDER / "hosts").write_text(f"127.0.0.1 localhost {' '.join(NODES)}\n")
-    (FOLDER / "gpu0").touch()
+    os.mknod(FOLDER / "gpu0", 0o666 | stat.S_IFCHR, os.makedev(240, 0))
     (FOLDER / "munge.key").touch(mode=0o600)
     (FOLDER / "munge.key").write_bytes(os.urandom(128))
-    (FOLDER / "etc").mkdir()
-    for file in CONFIGURATION.iterdir():
-        copy = FOLDER / "etc" / file.name
-        shutil.copyfile(file, copy)
-        # slurmdbd refuses to start with any other.
-        copy.chmod(0o600 if file.name == "slurmdbd.conf" else 0o644)
-        (INSTALLED_CONFIGURATION / file.name).symlink_to(copy)
+    limits = "limits_by_cgroup.conf" if _has_cgroups() else "limits_by_polling.conf"
+    for name, source in (*((name, name) for name in FILES), ("limits.conf", limits)):
+        shutil.copyfile(CONFIGURATION / source, FOLDER / "etc" / name)
+    # It refuses to start with any other.
+    (FOLDER / "etc/slurmdbd.conf").chmod(0o600)
+    for link in LINKS:
+        link.symlink_to(FOLDER / "etc" / link.name)
 
     _start("munged", DAEMONS["munged"])
     _run("mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={FOLDER}/mariadb", "--skip-test-db",
@@ -167,8 +170,11 @@ def _bring_up() -> None:
 def down() -> None:
     """End whatever cluster there is, and remove what it wrote. The packages stay."""
     _end(*DAEMONS, *NODES)
-    for file in CONFIGURATION.iterdir():
-        (INSTALLED_CONFIGURATION / file.name).unlink(missing_ok=True)
+    for link in LINKS:
+        link.unlink(missing_ok=True)
+    for node in NODES:
+        for folder, _, _ in [found for top in CGROUPS.glob(f"*/slurm_{node}") for found in os.walk(top, topdown=False)]:
+            os.rmdir(folder)
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
@@ -250,19 +256,30 @@ def _command_line(pid: int) -> list[str]:
 def _started(node: str) -> str | None:
     """When a node that can work registered last, as SLURM writes it."""
     fields = dict(field.split("=", 1) for field in _run("scontrol", "show", "node", node).split() if "=" in field)
-    working = fields["State"].split("+")[0] in ("IDLE", "MIXED", "ALLOCATED") and "NOT_RESPONDING" not in fields["State"]
+    working = (
+        fields["State"].split("+")[0] in ("IDLE", "MIXED", "ALLOCATED") and "NOT_RESPONDING" not in fields["State"]
+    )
     return fields["SlurmdStartTime"] if working and fields["SlurmdStartTime"] != "None" else None
 
 
 def _run(*command: str) -> str:
     """What a command prints; `ClusterError` when it fails, or does not end within a minute."""
     done = subprocess.run(
-        ["timeout", "60", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["timeout", "60", *command],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     if done.returncode != 0:
         found = done.stdout.strip()[-300:] or f"exit status {done.returncode}"
         raise ClusterError(f"{' '.join(command)}: {found}; the logs are in {LOGS}")
     return done.stdout
+
+
+def _has_cgroups() -> bool:
+    """Whether the nodes can make cgroups of version 1."""
+    return all(os.access(CGROUPS / controller, os.W_OK) for controller in ("memory", "devices", "freezer"))
 
 
 def _succeeds(*command: str) -> bool:
