@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo controls doctor test test-results test-colon test-matrix lint format lock clean
+.PHONY: help demo controls doctor test test-results test-colon test-cluster test-matrix lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,9 @@ test-results: $(READY) ## tests of the results that `make demo` built
 
 test-colon: $(READY) ## the tumour filter on real histology (an hour on two cores; needs ../shared/data/colon)
 	$(BIN)/python -m pytest tests/colon -s
+
+test-cluster: $(READY) ## tests on a real SLURM of three virtual nodes (needs root on Debian 12)
+	$(BIN)/python -m pytest tests/cluster
 
 test-matrix: ## the tests with the oldest and the newest torch, and on Python 3.12 where there is one
 	bash tests/matrix.sh

@@ -7,9 +7,9 @@
 
 It needs root on Debian 12, and installs Debian's packages where they are missing. Nothing here knows the workflow.
 
-Each daemon and each node is a *machine*: a process namespace, all of whose processes die with its first one. So a power
-cut takes a node's jobs with it, and nothing outlives the cluster. A machine is found by the name of that process, not by
-a file, so that a cluster whose owner was killed is found too.
+Each daemon and each node is a *machine*: a namespace of processes, which all die with its first one. So a power cut
+takes a node's jobs with it, and nothing outlives the cluster. A machine is found by the name of that process, not by a
+file, so that a cluster whose owner was killed is found too.
 
 All that is written lies in `FOLDER`, but for the lock beside it, the nodes' cgroups, and the links in /etc/slurm, where
 the clients look: the executor's job steps drop SLURM_CONF, so there can be one cluster at a time.
@@ -56,6 +56,7 @@ DAEMONS = {
     "slurmdbd": f"MYSQL_UNIX_PORT={FOLDER}/run/mariadb.socket exec slurmdbd -D",
     "slurmctld": "exec slurmctld -D",
 }
+NAMESPACE = ("unshare", "--fork", "--kill-child=KILL", "--pid", "--mount-proc", "--uts")
 # A node has its own name. Its first process collects the processes that lost their parent, as an init does.
 NODE = f"hostname {{node}} && mount --bind {FOLDER}/hosts /etc/hosts && slurmd -D -N {{node}} & wait"
 
@@ -104,7 +105,7 @@ def install_packages() -> None:
     states = subprocess.run(query, capture_output=True, text=True, timeout=30).stdout.split()
     if states == ["installed"] * len(PACKAGES):
         return
-    apt = ["apt-get", "-q", "-y", "-o", "DPkg::Lock::Timeout=60", "-o", "Acquire::Retries=1"]
+    apt = ["apt-get", "--quiet", "--yes", "--option=DPkg::Lock::Timeout=60", "--option=Acquire::Retries=1"]
     for command in (
         # After an installation that was killed.
         ["dpkg", "--configure", "-a"],
@@ -112,16 +113,16 @@ def install_packages() -> None:
         [*apt, "install", "--no-install-recommends", *PACKAGES],
     ):
         done = subprocess.run(
-            command,
+            ["timeout", "300", *command],
             env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=300,
         )
         if done.returncode != 0:
-            raise ImpossibleError(f"SLURM cannot be installed: {' '.join(command[:1])}: {done.stdout.strip()[-300:]}")
+            found = (done.stdout.strip().splitlines() or ["no output"])[-1]
+            raise ImpossibleError(f"SLURM's packages cannot be installed here ({command[0]}: {found})")
 
 
 def up() -> None:
@@ -172,9 +173,11 @@ def down() -> None:
     _end(*DAEMONS, *NODES)
     for link in LINKS:
         link.unlink(missing_ok=True)
-    for node in NODES:
-        for folder, _, _ in [found for top in CGROUPS.glob(f"*/slurm_{node}") for found in os.walk(top, topdown=False)]:
-            os.rmdir(folder)
+    for top in (top for node in NODES for top in CGROUPS.glob(f"*/slurm_{node}")):
+        for folder in sorted((path for path in (top, *top.rglob("*")) if path.is_dir()), reverse=True):
+            # One that the kernel still holds does no harm.
+            with contextlib.suppress(OSError):
+                folder.rmdir()
     shutil.rmtree(FOLDER, ignore_errors=True)
 
 
@@ -193,15 +196,12 @@ def switch_on(*nodes: str) -> None:
 
 
 def wait_until(condition: Callable[[], bool], seconds: float, complaint: str) -> None:
-    """Wait until a condition holds; raise `ClusterError` with the complaint when that takes longer than some seconds."""
+    """Wait until a condition holds; raise `ClusterError` with the complaint when that takes too many seconds."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
             raise ClusterError(f"{complaint}, after {seconds:.0f} s; the logs are in {LOGS}")
         time.sleep(0.1)
-
-
-NAMESPACE = ("unshare", "--fork", "--kill-child=KILL", "--pid", "--mount-proc", "--uts")
 
 
 def _start(machine: str, script: str) -> None:
@@ -237,7 +237,7 @@ def _end(*machines: str) -> None:
 
 def _processes(machine: str) -> list[int]:
     """The outermost process of a machine, if it runs."""
-    pids = [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    pids = [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
     return [pid for pid in pids if _command_line(pid)[:1] == [_title(machine)]]
 
 
@@ -256,21 +256,17 @@ def _command_line(pid: int) -> list[str]:
 def _started(node: str) -> str | None:
     """When a node that can work registered last, as SLURM writes it."""
     fields = dict(field.split("=", 1) for field in _run("scontrol", "show", "node", node).split() if "=" in field)
-    working = (
-        fields["State"].split("+")[0] in ("IDLE", "MIXED", "ALLOCATED") and "NOT_RESPONDING" not in fields["State"]
-    )
-    return fields["SlurmdStartTime"] if working and fields["SlurmdStartTime"] != "None" else None
+    state, *flags = fields["State"].split("+")
+    if state not in ("IDLE", "MIXED", "ALLOCATED") or "NOT_RESPONDING" in flags or fields["SlurmdStartTime"] == "None":
+        return None
+    return fields["SlurmdStartTime"]
 
 
 def _run(*command: str) -> str:
     """What a command prints; `ClusterError` when it fails, or does not end within a minute."""
-    done = subprocess.run(
-        ["timeout", "60", *command],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    bounded = ["timeout", "60", *command]
+    null, pipe, joined = subprocess.DEVNULL, subprocess.PIPE, subprocess.STDOUT
+    done = subprocess.run(bounded, stdin=null, stdout=pipe, stderr=joined, text=True)
     if done.returncode != 0:
         found = done.stdout.strip()[-300:] or f"exit status {done.returncode}"
         raise ClusterError(f"{' '.join(command)}: {found}; the logs are in {LOGS}")
