@@ -83,12 +83,13 @@ def test_a_cancelled_job_is_seen_as_cancelled(tmp_path):
     cluster.wait_until(lambda: "CANCELLED" in accounted(job, "State")[0], 10, f"sacct knows no end of job {job}")
 
 
-def test_an_urgent_job_takes_a_gpu_and_the_other_job_comes_back(tmp_path):
+def test_an_urgent_job_takes_a_gpu_and_the_other_job_goes_back_to_the_queue(tmp_path):
     lesser = submit(LISTENING, tmp_path, "--partition=gpu", "--gpus=1", "--nodelist=n2")
     wait_for_word("started", lesser, tmp_path)
     urgent = submit(DEVICE, tmp_path, "--partition=urgent", "--gpus=1", "--nodelist=n2")
     wait_for(urgent, "COMPLETED")
-    wait_for(lesser, "RUNNING")
+    assert output_of(urgent, tmp_path) == ["n2", "0"]
+    assert state_of(lesser) == "PENDING"
     assert ask("squeue", "--noheader", f"--jobs={lesser}", "--Format=RestartCnt") == "1"
     ask("scancel", lesser)
 
