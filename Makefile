@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo controls doctor test test-results test-colon test-cluster test-matrix lint format lock clean
+.PHONY: help demo controls doctor submissions test test-results test-colon test-cluster test-matrix lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -21,6 +21,10 @@ controls: $(READY) ## negative controls of the demo: no signal where there is no
 
 doctor: $(READY) ## what a run will need and miss; CONFIG=studies/….yaml for a study of your own
 	@$(SNAKEMAKE) doctor $(if $(CONFIG),--configfile $(CONFIG)) --quiet all
+
+submissions: $(READY) ## how many jobs a run would submit to SLURM; CONFIG=studies/….yaml for a study of your own
+	@$(BIN)/snakemake --dry-run --profile slurm $(if $(CONFIG),--configfile $(CONFIG)) \
+		| $(BIN)/python -m workflow_scripts.lib.submissions slurm/config.v9+.yaml
 
 test: $(READY) ## unit tests and workflow tests
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -45,6 +45,51 @@ onsuccess:
     print_summaries()
 
 
+# On a cluster these run beside Snakemake: they take seconds, which a job of their own would spend on its start, or need a
+# network, which nodes often lack.
+localrules:
+    all,
+    annotations,
+    cohort,
+    negative_controls,
+    doctor,
+    query_manifest,
+    fetch_gdc_table,
+    fetch_clinical,
+    download_slide,
+    list_new_slides,
+    list_slides,
+    list_stains,
+    list_annotations,
+    describe_clinical,
+    describe_cohort,
+    fit_reference,
+    rank_models,
+    choose_threshold,
+    judge_filter,
+    gather_models,
+    analyse_survival,
+    score_recovery,
+    score_controls,
+    summarise,
+    write_table1,
+    draw_cohort_flow,
+    draw_slide_verdicts,
+    draw_stains,
+    draw_filter,
+    draw_training_curves,
+    draw_score_distributions,
+    draw_correlations,
+    draw_heterogeneity_examples,
+    draw_survival_curves,
+    draw_hazard_ratios,
+    draw_expression_survival,
+    draw_hti_by_expression,
+    draw_hti_by_category,
+    draw_recovery,
+    draw_controls,
+
+
 rule all:
     default_target: True
     input:

@@ -19,6 +19,8 @@ rule predict_slides:
     conda:
         "../envs/histocarta.yaml"
     threads: prediction_threads
+    resources:
+        gpu=1,
     params:
         slides=slides_of_chunk,
         test_slides=test_slides_of_chunk,

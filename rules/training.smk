@@ -20,7 +20,9 @@ rule train_model:
         "../envs/histocarta.yaml"
     threads: study.training.threads
     resources:
+        gpu=1,
         decoders=study.training.workers,
+        cpus_per_task=study.training.threads + study.training.workers,
     params:
         labels=selection_of,
         training=study.training.model_dump(exclude={"workers"}),

@@ -24,7 +24,9 @@ rule train_filter:
         "../envs/histocarta.yaml"
     threads: lambda wildcards: study.tumour_filters[wildcards.filter].training.threads
     resources:
+        gpu=1,
         decoders=lambda wildcards: study.tumour_filters[wildcards.filter].training.workers,
+        cpus_per_task=lambda wildcards: processors_of_filter(wildcards.filter),
     params:
         slides=annotated_in("train", "validation"),
         label=lambda wildcards: study.tumour_filters[wildcards.filter].label,
@@ -54,6 +56,8 @@ rule filter_slides:
     conda:
         "../envs/histocarta.yaml"
     threads: prediction_threads
+    resources:
+        gpu=1,
     params:
         slides=slides_of_tumour_file,
         batch_size=lambda wildcards: prediction_settings(wildcards)["batch_size"],
@@ -101,6 +105,8 @@ rule score_annotated:
     conda:
         "../envs/histocarta.yaml"
     threads: study.predictions.threads
+    resources:
+        gpu=1,
     params:
         slides=lambda wildcards: [slide for _, slide in annotated_by_set(wildcards.filter)[wildcards.set]],
         patients=lambda wildcards: patients_of(annotated_by_set(wildcards.filter)[wildcards.set]),

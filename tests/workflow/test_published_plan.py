@@ -1,11 +1,13 @@
 """The published cohorts are assembled from the real manifests and tables, and planned to the last figure."""
 
-import re
 import subprocess
 import sys
 
 import pytest
+import yaml
 from checkouts import REPOSITORY, Checkout
+
+from workflow_scripts.lib.submissions import read_local_rules, read_plan, submissions
 
 OVERLAY = "studies/tcga-local.yaml"
 
@@ -40,9 +42,7 @@ def test_the_cohort_is_made_with_no_slide_present_and_without_a_network(assemble
 
 
 def test_the_whole_study_is_planned_every_slide_model_and_figure(assembled):
-    said = snakemake(assembled, "--dry-run")
-    table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", said, re.MULTILINE | re.DOTALL)[1]
-    planned = {name: int(count) for name, count in (line.split() for line in table.splitlines())}
+    planned = read_plan(snakemake(assembled, "--dry-run"))
     assert planned["download_slide"] == planned["tile_slide"] == 761 + 469
     # Five rounds of nine and of five traits.
     assert planned["train_model"] == 5 * (9 + 5)
@@ -52,6 +52,10 @@ def test_the_whole_study_is_planned_every_slide_model_and_figure(assembled):
         "draw_hazard_ratios", "draw_expression_survival", "draw_hti_by_expression", "draw_hti_by_category",
     }  # fmt: skip
     assert figures <= set(planned)
+    profile = yaml.safe_load((REPOSITORY / "slurm" / "config.v9+.yaml").read_text())
+    submitted = submissions(planned, profile, local=read_local_rules(REPOSITORY / "Snakefile"))
+    print(submitted.to_string(index=False))
+    assert 100 < submitted["submissions"].sum() < 3000
 
 
 def test_the_doctor_says_what_the_study_needs(assembled):
