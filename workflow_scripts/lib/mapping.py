@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -41,29 +42,11 @@ def map_slides(
             refused.append(f"{slide_id}: {facts['reason']}")
             continue
         accepted += 1
-        kept, left_out = tile_sources.places(source)
         if slide_id not in chunk_of:
             raise InputError(
                 f"{slide_id}: expected predictions in one of {len(set(chunk_of.values()))} files, found none"
             )
-        coords, by_trait = predicted.read_slide(chunk_of[slide_id], slide_id)
-        if not np.array_equal(np.unique(coords, axis=0), np.unique(kept, axis=0)):
-            raise InputError(
-                f"{chunk_of[slide_id]}: predictions of {slide_id} are not of the tiles in {source.store} that pass the "
-                "filters: predict again"
-            )
-        probabilities = {
-            trait: np.stack([_probabilities(by_trait, trait, model, slide_id) for model in members[trait]])
-            for trait in traits
-        }
-        states, means = cartography.cartograph(
-            coords,
-            probabilities,
-            columns=facts["columns"],
-            rows=facts["rows"],
-            threshold=threshold,
-            filtered=left_out,
-        )
+        states, means = _laid_out(source, facts, chunk_of[slide_id], members, threshold=threshold)
         known = {name: facts[name] for name in cartography.ATTRIBUTES if name != "patient_id"}
         found = cartography.Cartography(
             patient_id=patient_of[slide_id], traits=tuple(traits), states=states, probabilities=means, **known
@@ -74,6 +57,37 @@ def map_slides(
             f"expected a slide to map, found none accepted of {len(refused)}; {refused[0] if refused else 'no slide'}; "
             "slides.tsv has all reasons"
         )
+
+
+def _laid_out(
+    source: TileSource,
+    facts: Mapping[str, Any],
+    path_to_predictions: str | Path,
+    members: Mapping[str, Sequence[str]],
+    *,
+    threshold: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """`cartography.cartograph` of a slide by its store's `facts` and the `members` of each trait's ensemble."""
+    slide_id = facts["slide_id"]
+    kept, left_out = tile_sources.places(source)
+    coords, by_trait = predicted.read_slide(path_to_predictions, slide_id)
+    if not np.array_equal(np.unique(coords, axis=0), np.unique(kept, axis=0)):
+        raise InputError(
+            f"{path_to_predictions}: predictions of {slide_id} are not of the tiles in {source.store} that pass the "
+            "filters: predict again"
+        )
+    probabilities = {
+        trait: np.stack([_probabilities(by_trait, trait, model, slide_id) for model in models])
+        for trait, models in members.items()
+    }
+    return cartography.cartograph(
+        coords,
+        probabilities,
+        columns=facts["columns"],
+        rows=facts["rows"],
+        threshold=threshold,
+        filtered=left_out,
+    )
 
 
 def _probabilities(
