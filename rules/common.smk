@@ -6,8 +6,12 @@ import sys
 from functools import cache
 from pathlib import Path
 
-from workflow_scripts.lib import configuration, model_sets, planning, provenance, sources
+from workflow_scripts.lib import configuration, interruption, model_sets, planning, provenance, sources
 from workflow_scripts.lib.errors import InputError
+
+# The Snakemake that runs a single job, as the first process of a step of SLURM's: its script, below it, hears nothing.
+if workflow.remote_exec and "SLURM_STEP_ID" in os.environ:
+    interruption.pass_on_to_descendants()
 
 try:
     study = configuration.load(config)

@@ -56,24 +56,32 @@ def train(folder: Path, name: str, fabric: Fabric, *, network: torch.nn.Module |
     )  # fmt: skip
 
 
-def interrupted(folder: Path, name: str, fabric: Fabric, *, at: int) -> int:
-    """Train until the second process alone is asked to end in the step `at`; return this one's exit code."""
-    augment, steps = training.augment, []
+def interrupted(folder: Path, name: str, fabric: Fabric) -> tuple[int, list[int]]:
+    """Train until one of two processes is asked to end; return this one's exit code, and the steps that it saved.
+
+    In step 3 the second alone is told to save, in step 4 the first, and the second to end.
+    """
+    signals = ({4: signal.SIGCONT}, {3: signal.SIGCONT, 4: signal.SIGTERM})[fabric.global_rank]
+    augment, save, steps, saved = training.augment, training.Run.save, [], []
 
     def ask(*arguments: object, **named: object) -> torch.Tensor:
         steps.append(1)
-        if len(steps) == at and fabric.global_rank == 1:
-            os.kill(os.getpid(), signal.SIGUSR1)
+        if len(steps) in signals:
+            os.kill(os.getpid(), signals[len(steps)])
         return augment(*arguments, **named)
 
-    training.augment = ask
+    def note(run: training.Run) -> None:
+        saved.append(run.state.step)
+        save(run)
+
+    training.augment, training.Run.save = ask, note
     try:
         train(folder, name, fabric, network=with_batchnorm())
     except interruption.Interrupted as ended:
-        return ended.code
+        return ended.code, saved
     finally:
-        training.augment = augment
-    return 0
+        training.augment, training.Run.save = augment, save
+    return 0, saved
 
 
 def one_process() -> Fabric:
@@ -87,7 +95,7 @@ def main(folder: Path) -> None:
     fabric.launch()
     trained = train(folder, "two", fabric)
     whole = train(folder, "whole", fabric, network=with_batchnorm())
-    code = interrupted(folder, "interrupted", fabric, at=4)
+    code, saved = interrupted(folder, "interrupted", fabric)
     step = torch.load(folder / "interrupted.pt")["step"]
     gone_on = train(folder, "interrupted", fabric, network=with_batchnorm())
     learner = training.Learner.of(with_batchnorm(), SCHEDULE, fabric)
@@ -99,6 +107,7 @@ def main(folder: Path) -> None:
         "whole": (whole.weights, whole.curve),
         "gone_on": (gone_on.weights, gone_on.curve),
         "ended": (code, step),
+        "saved": saved,
         "buffers": list(learner.averaged.module.buffers()),
     }
     torch.save(found, folder / f"found_{fabric.global_rank}.pt")

@@ -43,8 +43,13 @@ def test_two_processes_take_the_steps_of_one_with_the_whole_batch(together):
     assert_alike(second["trained"], first["trained"])
 
 
-def test_a_signal_to_one_process_ends_all_at_the_same_step(together):
-    assert [found["ended"] for found in together[0]] == [(128 + signal.SIGUSR1, 4)] * 2
+def test_a_signal_to_one_process_ends_all_at_the_same_step_though_another_is_told_to_go_on(together):
+    assert [found["ended"] for found in together[0]] == [(128 + signal.SIGTERM, 4)] * 2
+
+
+def test_a_signal_to_one_process_lets_all_save_the_same_step(together):
+    # Step 2 is the first evaluation's.
+    assert [found["saved"] for found in together[0]] == [[2, 3, 4]] * 2
 
 
 def test_two_processes_go_on_to_the_same_weights(together):

@@ -16,7 +16,7 @@ from lightning_fabric.plugins import MixedPrecision
 from processes import one_process
 from stores import make_store
 
-from workflow_scripts.lib import files, models, tile_models, training, training_data
+from workflow_scripts.lib import files, interruption, models, tile_models, training, training_data
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.interruption import Interrupted
 from workflow_scripts.lib.tile_scores import write_tile_scores
@@ -154,7 +154,7 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, da
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
 
 
-# A signal that asks the run to end
+# A signal that asks the run to end, or to save and go on
 
 
 def ask_at(step: int, number: int) -> None:
@@ -170,12 +170,12 @@ def ask_at(step: int, number: int) -> None:
     training.augment = ask
 
 
-def test_a_cancelled_job_saves_its_step_says_so_and_fails(tmp_path, data):
+def test_a_job_goes_on_after_signals_to_save_and_fails_when_it_is_cancelled_and_says_so(tmp_path, data):
     settings = {"max_epochs": 2, "workers": 1, "evaluations_per_epoch": 1}
     folder, log = tmp_path / "cancelled", tmp_path / "job.log"
     command = program(
         data,
-        f"t.ask_at(7, {int(signal.SIGTERM)})\n"
+        f"t.ask_at(5, {int(signal.SIGUSR1)}); t.ask_at(6, {int(signal.SIGCONT)}); t.ask_at(7, {int(signal.SIGTERM)})\n"
         "from workflow_scripts.lib.journal import logging_to\n"
         f"with logging_to({str(log)!r}): t.train(Path({str(folder)!r}), *data, **{settings!r})",
     )
@@ -183,7 +183,12 @@ def test_a_cancelled_job_saves_its_step_says_so_and_fails(tmp_path, data):
     assert ended.returncode == 128 + signal.SIGTERM
     assert [path.name for path in folder.iterdir()] == [tile_models.STATE_FILE]
     assert torch.load(folder / tile_models.STATE_FILE)["step"] == 7
-    assert "SIGTERM: the state is saved at step 7; training ends here, and goes on from there" in log.read_text()
+    said = [line.partition(" ")[2] for line in log.read_text().splitlines() if "SIG" in line]
+    assert said == [
+        "SIGUSR1: the state is saved at step 5; training goes on",
+        "SIGCONT: the state is saved at step 6; training goes on",
+        "SIGTERM: the state is saved at step 7; training ends here, and goes on from there when run again",
+    ]
     assert "SIGTERM" in ended.stderr
     assert "Traceback" not in log.read_text() + ended.stderr
     train(folder, *data, **settings)
@@ -210,18 +215,53 @@ def test_a_run_that_was_interrupted_in_any_step_ends_with_the_same_bytes(
     def ask(*arguments: object, **named: object) -> torch.Tensor:
         steps.append(1)
         if len(steps) % steps_of_an_attempt == 0:
-            os.kill(os.getpid(), signal.SIGUSR1)
+            os.kill(os.getpid(), signal.SIGTERM)
         return augment(*arguments, **named)
 
     monkeypatch.setattr(training, "augment", ask)
     for _ in range(steps_in_all // steps_of_an_attempt):
         with pytest.raises(Interrupted) as ended:
             train(tmp_path / "interrupted", *data, **changes)
-        assert ended.value.code == 128 + signal.SIGUSR1
+        assert ended.value.code == 128 + signal.SIGTERM
         assert [path.name for path in (tmp_path / "interrupted").iterdir()] == [tile_models.STATE_FILE]
     train(tmp_path / "interrupted", *data, **changes)
     assert len(steps) == steps_in_all
     assert results(tmp_path / "interrupted") == results(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    ("looks", "saved"),
+    [
+        # In an epoch of four steps there are eight looks: after steps 1 and 2, in the two batches of an evaluation, …
+        ({0}, [1, 2, 4]),
+        ({3, 6}, [2, 2, 4, 4]),
+        (set(range(8)), [1, 2, 2, 3, 4, 4]),
+    ],
+    ids=["in a step", "in evaluations", "always"],
+)
+def test_a_run_that_is_told_to_save_writes_a_step_once_and_changes_no_byte(tmp_path, data, monkeypatch, looks, saved):
+    train(tmp_path / "whole", *data, max_epochs=1)
+    look_up, save_state = training.Run.look_up, training._save_state
+    steps, looked = [], []
+
+    def ask(run: training.Run) -> None:
+        if len(looked) in looks:
+            for number in (*interruption.SAVING, signal.SIGCONT):
+                os.kill(os.getpid(), number)
+        looked.append(1)
+        look_up(run)
+
+    def save(path: Path, run_key: str, state: training.State, *others: object) -> None:
+        # After an evaluation the step is written again, with what was found.
+        steps.append(state.step)
+        save_state(path, run_key, state, *others)
+
+    monkeypatch.setattr(training.Run, "look_up", ask)
+    monkeypatch.setattr(training, "_save_state", save)
+    train(tmp_path / "told", *data, max_epochs=1)
+    assert len(looked) == 8
+    assert steps == saved
+    assert results(tmp_path / "told") == results(tmp_path / "whole")
 
 
 def test_a_run_that_was_interrupted_in_an_evaluation_begins_it_again(tmp_path, data, monkeypatch, caplog):

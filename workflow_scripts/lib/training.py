@@ -3,7 +3,7 @@
 What a step does depends on nothing but the seed and the number of the step: the tiles of its batch, how they are
 flipped, and the random state of dropout. So a run that was killed and goes on from its last saved state ends with the
 weights of one that was not, however often that happens. State is saved after each evaluation, after MOST_UNSAVED_S
-without one, and when a signal asks the run to end.
+without one, and when a signal says that the end may be near.
 
 Several processes share a step: each takes its part of the batch, and gradients, batch statistics (on GPUs) and losses
 are those of the whole batch.
@@ -165,7 +165,7 @@ class State:
 
 @dataclass
 class Run:
-    """A run at work, and its state on the disk. `heard` gives the number of a signal that asked it to end, or 0."""
+    """A run at work, and its state on the disk. `heard` tells of signals (see `interruption.listening`)."""
 
     state: State
     learner: Learner
@@ -174,33 +174,38 @@ class Run:
     run_key: str
     heard: Callable[[], int]
     saved_at: float = field(default_factory=time.monotonic)
+    saved_step: int | None = None
 
     def save(self) -> None:
         """Write the state as it is now."""
         if self.fabric.is_global_zero:
             _save_state(self.path, self.run_key, self.state, self.learner, self.fabric)
-        self.saved_at = time.monotonic()
+        self.saved_at, self.saved_step = time.monotonic(), self.state.step
 
     def look_up(self) -> None:
-        """Between two steps, or two batches of an evaluation: save when it is time, and end when a signal asked for it.
+        """Between two steps or batches of an evaluation: save when it is time or a signal came, and end if one asked.
 
-        All processes call this at the same moments, and a signal to any of them counts for all. Raises Interrupted.
+        All processes call this at the same moments, and a signal to any of them counts for all. What an evaluation has
+        come to is not saved, so that a step is written once. Raises Interrupted.
         """
         number = self.heard()
         if self.fabric.world_size > 1:
-            number = int(self.fabric.all_gather(torch.tensor(number)).max())
-        if number:
+            number = interruption.most_pressing(self.fabric.all_gather(torch.tensor(number)).tolist())
+        is_time = number or time.monotonic() - self.saved_at >= MOST_UNSAVED_S
+        if is_time and self.saved_step != self.state.step:
             self.save()
-            if self.fabric.is_global_zero:
-                log.warning(
-                    "%s: the state is saved at step %d; training ends here, and goes on from there when run again",
-                    signal.Signals(number).name, self.state.step,
-                )  # fmt: skip
+        if not number:
+            return
+        ends = number in interruption.ENDING
+        if self.fabric.is_global_zero:
+            log.warning(
+                "%s: the state is saved at step %d; training %s", signal.Signals(number).name, self.state.step,
+                "ends here, and goes on from there when run again" if ends else "goes on",
+            )  # fmt: skip
+        if ends:
             # The first process is killed when another ends before it.
             self.fabric.barrier()
             raise interruption.Interrupted(number)
-        if time.monotonic() - self.saved_at >= MOST_UNSAVED_S:
-            self.save()
 
 
 def train(
