@@ -36,8 +36,9 @@ def accounted(job: str, field: str) -> list[str]:
     return ask("sacct", "--noheader", "--parsable2", f"--jobs={job}", f"--format={field}").splitlines()
 
 
-def snakemake(*arguments: str) -> list[str]:
+def snakemake(*arguments: str, partition: str = "cpu", mem_mb: int = 500) -> list[str]:
     """The command that runs Snakemake with the profile `slurm` on this cluster."""
     profile = ("--profile", str(REPOSITORY / "slurm"))
-    resources = ("--default-resources", f"slurm_account={ACCOUNT}", "slurm_partition=cpu", "mem_mb=500", "runtime=5")
-    return [sys.executable, str(Path(__file__).parent / "impatient.py"), *arguments, *profile, *resources]
+    resources = (f"slurm_account={ACCOUNT}", f"slurm_partition={partition}", f"mem_mb={mem_mb}", "runtime=5")
+    impatient = [sys.executable, str(Path(__file__).parent / "impatient.py")]
+    return [*impatient, *arguments, *profile, "--default-resources", *resources]
