@@ -37,7 +37,7 @@ include: "rules/doctor.smk"
 
 
 onstart:
-    hold_results()
+    end_orphans(is_held=hold_results())
     schedule_when_jobs_end()
 
 

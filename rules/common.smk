@@ -2,11 +2,14 @@
 import fcntl
 import os
 import re
+import shutil
 import sys
 from functools import cache
 from pathlib import Path
 
-from workflow_scripts.lib import configuration, interruption, model_sets, planning, provenance, sources
+from snakemake.logging import logger
+
+from workflow_scripts.lib import configuration, interruption, model_sets, orphans, planning, provenance, sources
 from workflow_scripts.lib.errors import InputError
 
 # The Snakemake that runs a single job, as the first process of a step of SLURM's: its script, below it, hears nothing.
@@ -103,18 +106,36 @@ def tile_stores(wildcards):
 
 
 def hold_results():
-    """Let one run at a time write into results/. The kernel drops the hold with the process, however that ends."""
+    """Let one run at a time write into results/; return whether this disk has the locks for it.
+
+    The kernel drops the hold with the process, however that ends.
+    """
     Path("results").mkdir(exist_ok=True)
     hold = open("results/.held", "a")
+    is_held = True
     try:
         fcntl.flock(hold, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit("another run is writing into results/ of this folder: wait for it, or stop it, then run this again")
     except OSError as error:
+        is_held = False
         print(f"results/ cannot be held on this disk ({error}): take care that no other run writes into it")
     # Its time is when the run began; downloads tell their rate from it.
     os.utime("results/.held")
     globals()["held_results"] = hold
+    return is_held
+
+
+def end_orphans(is_held):
+    """Cancel the jobs that a run which died left in SLURM, also where this run sends none there."""
+    if shutil.which("squeue") is None:
+        return
+    # The executor's logs: it makes their folder before it sends the first job.
+    is_used = workflow.non_local_exec or Path(".snakemake/slurm_logs").exists()
+    try:
+        orphans.end_orphans(Path.cwd(), is_held=is_held, is_used=is_used, tell=logger.warning)
+    except InputError as error:
+        sys.exit(str(error))
 
 
 def schedule_when_jobs_end():
