@@ -126,6 +126,10 @@ def hold_results():
     return is_held
 
 
+# The job of SLURM that this run itself is in, if it is in one; the executor takes these away before a run starts.
+own_jobs = [os.environ[name] for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID") if name in os.environ]
+
+
 def end_orphans(is_held):
     """Cancel the jobs that a run which died left in SLURM, also where this run sends none there."""
     if shutil.which("squeue") is None:
@@ -133,7 +137,7 @@ def end_orphans(is_held):
     # The executor's logs: it makes their folder before it sends the first job.
     is_used = workflow.non_local_exec or Path(".snakemake/slurm_logs").exists()
     try:
-        orphans.end_orphans(Path.cwd(), is_held=is_held, is_used=is_used, tell=logger.warning)
+        orphans.end_orphans(Path.cwd(), own=own_jobs, is_held=is_held, is_used=is_used, tell=logger.warning)
     except InputError as error:
         sys.exit(str(error))
 

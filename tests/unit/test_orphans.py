@@ -2,6 +2,7 @@
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -50,9 +51,13 @@ class Slurm:
             text = "no answer" if lines is None else "\n".join(lines)
             (self.folder / "answers" / f"{number:03}").write_text(f"{text}\n")
 
-    def end_orphans(self, *, is_held: bool = True, is_used: bool = True, folder: Path | None = None) -> list[str]:
+    def end_orphans(
+        self, *, own: Sequence[str] = (), is_held: bool = True, is_used: bool = True, folder: Path | None = None
+    ) -> list[str]:
         """Return what scancel was told, call by call."""
-        orphans.end_orphans(folder or self.run, is_held=is_held, is_used=is_used, tell=self.told.append, patience=HASTE)
+        orphans.end_orphans(
+            folder or self.run, own=own, is_held=is_held, is_used=is_used, tell=self.told.append, patience=HASTE
+        )
         return self.cancelled
 
     @property
@@ -69,8 +74,6 @@ class Slurm:
 def slurm(tmp_path, monkeypatch) -> Slurm:
     made = Slurm(tmp_path)
     monkeypatch.setenv("PATH", f"{made.folder}{os.pathsep}{os.environ['PATH']}")
-    for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID"):
-        monkeypatch.delenv(name, raising=False)
     return made
 
 
@@ -159,11 +162,11 @@ def test_an_array_is_cancelled_once_as_long_as_one_task_is_not_ending(slurm):
     assert slurm.end_orphans() == ["12"]
 
 
-@pytest.mark.parametrize("variable", ["SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID"])
-def test_the_job_that_the_run_is_in_is_never_touched(slurm, monkeypatch, variable):
-    monkeypatch.setenv(variable, "12")
-    slurm.answers([job(slurm.run, 12), job(slurm.run, 13, array=12 if "ARRAY" in variable else None)], [])
-    assert slurm.end_orphans() == ([] if "ARRAY" in variable else ["13"])
+def test_the_job_that_the_run_is_in_is_never_touched_nor_its_array(slurm):
+    slurm.answers([job(slurm.run, 12), job(slurm.run, 13, array=12), job(slurm.run, 112)], [])
+    assert slurm.end_orphans(own=["12"]) == ["112"]
+    slurm.answers([job(slurm.run, 13, array=12), job(slurm.run, 12, "PENDING", array=12)])
+    assert slurm.end_orphans(own=["13", "12"]) == ["112"]
 
 
 def test_a_silence_of_squeue_is_waited_out(slurm):
@@ -185,7 +188,7 @@ def test_a_command_that_hangs_is_one_that_does_not_answer(slurm, monkeypatch):
     (slurm.folder / "squeue").write_text("#!/bin/sh\nexec sleep 60\n")
     patience = orphans.Patience(attempts=1, answer_s=0.05)
     with pytest.raises(InputError, match="timed out after"):
-        orphans.end_orphans(slurm.run, is_held=True, is_used=True, tell=print, patience=patience)
+        orphans.end_orphans(slurm.run, own=[], is_held=True, is_used=True, tell=print, patience=patience)
 
 
 def test_a_folder_from_which_no_job_was_sent_needs_one_look_and_no_answer(slurm):

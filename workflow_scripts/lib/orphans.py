@@ -53,23 +53,29 @@ PATIENCE = Patience()
 
 
 def end_orphans(
-    folder: str | Path, *, is_held: bool, is_used: bool, tell: Callable[[str], None], patience: Patience = PATIENCE
+    folder: str | Path,
+    *,
+    own: Collection[str],
+    is_held: bool,
+    is_used: bool,
+    tell: Callable[[str], None],
+    patience: Patience = PATIENCE,
 ) -> None:
     """Cancel the SLURM jobs of dead runs that write into `<folder>/results`; return when all of them have ended.
 
     The caller holds these results and has submitted nothing yet. Where the disk has no locks, and `is_held` is false,
     the run that sent the jobs may live: none is cancelled. `is_used` says that jobs may have been sent from the folder;
     then squeue must answer, and find nothing twice. Otherwise one look is enough, and a SLURM that does not answer has
-    no jobs (its commands may be installed where it is not). The job that this process runs in is never touched. `tell`
-    takes lines of progress.
+    no jobs (its commands may be installed where it is not). `own` are the ids of the job and of the array that this
+    process itself runs in, if it does, which are left alone. `tell` takes lines of progress.
 
     Raises InputError when squeue does not answer, when the jobs do not end, or when their run may live.
     """
     results = Path(folder) / "results"
-    if not is_used and not _at_a_glance(results, patience):
+    if not is_used and not _at_a_glance(results, own, patience):
         return
     began_s, next_word_s, known = time.monotonic(), 0.0, set()
-    while jobs := _in_two_looks(results, patience):
+    while jobs := _in_two_looks(results, own, patience):
         if not is_held:
             raise InputError(
                 f"{results}: {_named(jobs)} of SLURM may write here, and their run may live: this disk has no locks. "
@@ -91,26 +97,26 @@ def end_orphans(
         tell(f"ended: {_named(known)} of a run that died; what they had begun is made again")
 
 
-def _at_a_glance(results: Path, patience: Patience) -> bool:
+def _at_a_glance(results: Path, own: Collection[str], patience: Patience) -> bool:
     """Whether one look finds jobs, where there may be no SLURM at all."""
     with contextlib.suppress(OSError, subprocess.SubprocessError):
-        return bool(_look(results, patience))
+        return bool(_look(results, own, patience))
     return False
 
 
-def _in_two_looks(results: Path, patience: Patience) -> dict[str, set[str]]:
+def _in_two_looks(results: Path, own: Collection[str], patience: Patience) -> dict[str, set[str]]:
     """What `_look` finds, at once or somewhat later. Raises InputError when squeue goes on to fail."""
-    jobs = _look_patiently(results, patience)
+    jobs = _look_patiently(results, own, patience)
     if not jobs:
         time.sleep(patience.apart_s)
-        jobs = _look_patiently(results, patience)
+        jobs = _look_patiently(results, own, patience)
     return jobs
 
 
-def _look_patiently(results: Path, patience: Patience) -> dict[str, set[str]]:
+def _look_patiently(results: Path, own: Collection[str], patience: Patience) -> dict[str, set[str]]:
     for attempt in range(patience.attempts):
         try:
-            return _look(results, patience)
+            return _look(results, own, patience)
         except (OSError, subprocess.SubprocessError) as error:
             reason = error
             time.sleep(patience.first_wait_s * 2**attempt if attempt + 1 < patience.attempts else 0)
@@ -121,15 +127,14 @@ def _look_patiently(results: Path, patience: Patience) -> dict[str, set[str]]:
     )
 
 
-def _look(results: Path, patience: Patience) -> dict[str, set[str]]:
+def _look(results: Path, own: Collection[str], patience: Patience) -> dict[str, set[str]]:
     """Jobs, or whole arrays, that write into some results and have not ended: the states of their tasks, by id."""
-    own = {os.environ.get(name) for name in ("SLURM_JOB_ID", "SLURM_ARRAY_JOB_ID")}
     # With all states: `PENDING,RUNNING` leaves out a job that is held, or whose node starts.
     answer = _run(["squeue", "--me", "--all", "--noheader", "--states=all", f"--format={_FORMAT}"], patience)
     jobs = defaultdict(set)
     for job in filter(None, map(_JOB.fullmatch, answer.split("\n"))):
         task, array, state, folder = job.groups()
-        if state not in _ENDED and own.isdisjoint((task, array)) and _is_same(Path(folder) / results.name, results):
+        if state not in _ENDED and not {task, array} & set(own) and _is_same(Path(folder) / results.name, results):
             jobs[array].add(state)
     return jobs
 
