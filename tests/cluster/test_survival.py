@@ -15,6 +15,7 @@ MODEL = "results/mini/training/GLDA/round_1"
 LOG = "results/mini/logs/train_model/GLDA_round_1.log"
 SAVED = r"SIGCONT: the state is saved at step (\d+); training goes on\n"
 RESUMED = r"resumed at step (\d+), evaluation \d+\n"
+EVALUATED = r"evaluation (\d+), epoch"
 OUTPUT = "run.log"
 
 
@@ -62,13 +63,14 @@ def disturb(log: Path) -> dict[str, object]:
     """Take the one job from its node twice, while it trains; return its id, and the steps it saved and resumed at."""
     wait_until(lambda: ask("squeue", "--noheader", "--format=%i"), 60, "no job is submitted")
     job = ask("squeue", "--noheader", "--format=%i")
-    said("(evaluation) 1,", log)
+    said(EVALUATED, log)
     node = ask("squeue", "--noheader", f"--jobs={job}", "--format=%N")
     saved, resumed = [], []
     for take in (
         lambda: submit("true", log.parent, "--partition=urgent", "--gpus=1", f"--nodelist={node}"),
         lambda: ask("scontrol", "requeue", job),
     ):
+        said(EVALUATED, log)
         take()
         saved.append(int(said(SAVED, log)))
         # The next attempt then writes another.
@@ -89,13 +91,14 @@ def said(pattern: str, log: Path) -> str:
 
 def test_it_saves_the_step_that_it_is_in_and_goes_on_from_there_or_later(survivor):
     first, second = survivor.saved
-    assert 0 < first <= survivor.resumed[0] < second <= survivor.resumed[1]
+    assert 0 < first <= survivor.resumed[0] <= second <= survivor.resumed[1]
 
 
 def test_it_comes_back_under_its_id(survivor):
     assert len(set(re.findall(r"SLURM jobid (\d+)", survivor.output))) == 1
-    states = ask("sacct", "-n", "-P", "-X", "-D", f"--jobs={survivor.job}", "--format=State").splitlines()
-    assert states == ["PREEMPTED", "REQUEUED", "COMPLETED"]
+    states = ("sacct", "-n", "-P", "-X", "-D", f"--jobs={survivor.job}", "--format=State")
+    expected = ["PREEMPTED", "REQUEUED", "COMPLETED"]
+    wait_until(lambda: ask(*states).splitlines() == expected, 10, f"sacct does not say {expected}")
 
 
 def test_snakemake_sees_no_failure_and_tries_nothing_again(survivor):
