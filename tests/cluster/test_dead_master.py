@@ -19,7 +19,9 @@ from workflow_scripts.lib import orphans
 TARGET = "results/mini/slides.tsv"
 # Two at a time, so that some wait in the queue when the master dies, and would start after its end.
 TWO_AT_A_TIME = ("--set-resources", "tile_slide:mem_mb=60000", "tile_slide:slurm_extra=--nodelist=n1")
-COMMAND = snakemake(TARGET, "--configfile", MINI, *TWO_AT_A_TIME)
+# In place of the profile's groups, by which all of these slides would be one job.
+NOT_GROUPED = ("--groups", "map_slides=alone")
+COMMAND = snakemake(TARGET, "--configfile", MINI, *TWO_AT_A_TIME, *NOT_GROUPED)
 
 
 @dataclass(frozen=True)
