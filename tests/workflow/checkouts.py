@@ -19,7 +19,10 @@ class Checkout:
 
     def snakemake(self, *arguments: str, overlay: str = MINI) -> subprocess.CompletedProcess:
         """Run the workflow on the mini cohort, or another, and wait for it; standard error is part of the output."""
-        command = [sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", overlay]
+        return self.run([sys.executable, "-m", "snakemake", *arguments, "--cores", "2", "--configfile", overlay])
+
+    def run(self, command: list[str]) -> subprocess.CompletedProcess:
+        """Run a command in the folder and wait for it; standard error is part of the output."""
         return subprocess.run(
             command, cwd=self.folder, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False
         )
