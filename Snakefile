@@ -66,7 +66,6 @@ localrules:
     fit_reference,
     rank_models,
     choose_threshold,
-    judge_filter,
     gather_models,
     analyse_survival,
     score_recovery,

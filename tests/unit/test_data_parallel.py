@@ -23,7 +23,7 @@ def together(tmp_path_factory):
     for name, label, tiles in (("train_0", 0, 20), ("train_1", 1, 15), ("validation_0", 0, 6), ("validation_1", 1, 7)):
         images = rng.integers(0, 120 if label else 256, (tiles, 32, 32, 3), dtype=np.uint8)
         make_store(folder / f"{name}_{label}.h5", images, slide_id=f"{name}_{label}")
-    subprocess.run([sys.executable, processes.__file__, str(folder)], check=True, timeout=120)
+    subprocess.run([sys.executable, processes.__file__, str(folder)], check=True, timeout=600)
     return [torch.load(folder / f"found_{process}.pt", weights_only=True) for process in (0, 1)], folder
 
 

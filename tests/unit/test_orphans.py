@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from workflow_scripts.lib.errors import InputError
 
 RUN = "7424dd28-e97d-4bb5-9a51-374da33adb04"
 HASTE = orphans.Patience(
-    attempts=3, first_wait_s=0.001, answer_s=5.0, apart_s=0.01, poll_s=0.001, tell_every_s=60.0, end_s=0.2
+    attempts=3, first_wait_s=0.001, answer_s=60.0, apart_s=0.01, poll_s=0.001, tell_every_s=600.0, end_s=60.0
 )
 # Its answers lie in a folder: each is given once, and the last again and again.
 SQUEUE = """#!/bin/sh
@@ -52,11 +53,17 @@ class Slurm:
             (self.folder / "answers" / f"{number:03}").write_text(f"{text}\n")
 
     def end_orphans(
-        self, *, own: Sequence[str] = (), is_held: bool = True, is_used: bool = True, folder: Path | None = None
+        self,
+        *,
+        own: Sequence[str] = (),
+        is_held: bool = True,
+        is_used: bool = True,
+        folder: Path | None = None,
+        patience: orphans.Patience = HASTE,
     ) -> list[str]:
         """Return what scancel was told, call by call."""
         orphans.end_orphans(
-            folder or self.run, own=own, is_held=is_held, is_used=is_used, tell=self.told.append, patience=HASTE
+            folder or self.run, own=own, is_held=is_held, is_used=is_used, tell=self.told.append, patience=patience
         )
         return self.cancelled
 
@@ -203,11 +210,12 @@ def test_a_folder_from_which_no_job_was_sent_needs_one_look_and_no_answer(slurm)
 
 
 def test_jobs_that_do_not_end_are_an_error_that_names_them(slurm):
+    patience = replace(HASTE, end_s=0.2)
     slurm.answers([job(slurm.run, 12), job(slurm.run, 9, "COMPLETING")])
     began_s = time.monotonic()
     with pytest.raises(InputError, match=r"2 jobs \(9, 12\) of a run that died did not end within 0 s") as error:
-        slurm.end_orphans()
-    assert time.monotonic() - began_s > HASTE.end_s
+        slurm.end_orphans(patience=patience)
+    assert time.monotonic() - began_s > patience.end_s
     assert "squeue --jobs=12,9" in str(error.value)
 
 

@@ -110,7 +110,7 @@ def test_a_signal_to_save_reaches_all_processes_below_as_sigcont(passing_on, tmp
             for words in ("on", "on CONT", "on CONT CONT"):
                 if words != "on":
                     os.kill(os.getpid(), asking)
-                deadline = time.monotonic() + 20
+                deadline = time.monotonic() + 120
                 while not all_have_said(words) and time.monotonic() < deadline:
                     time.sleep(0.01)
                 assert all_have_said(words)

@@ -76,6 +76,25 @@ def test_the_threshold_is_chosen_on_the_validation_slides_alone(judged):
     assert set(curves["set"]) == {"train", "validation", "test"}
 
 
+def test_tiles_next_to_the_threshold_are_judged_as_the_chain_uses_them(tmp_path):
+    below = np.float32(1) - np.arange(1, 40, dtype=np.float32) * np.finfo(np.float32).eps
+    above = np.nextafter(below, np.float32(1))
+    for number, (other, tumour) in enumerate(zip(below.tolist(), above.tolist(), strict=True)):
+        tiles = tumour_filters.judged_tiles(
+            [("S", np.array([(0, 0), (1, 0)]), np.array([tumour, other], np.float32))],
+            [annotate(tmp_path / "S.labels.tsv", "S", ["tumour", "background"])],
+            patients=["p"],
+            set_name="validation",
+            label="tumour",
+        )
+        files.write_table(tiles, tmp_path / f"{number}.tsv")
+        read = tumour_filters.read_judged_tiles([tmp_path / f"{number}.tsv"])
+        threshold = tumour_filters.choose_threshold(read, "youden")
+        evaluation, _ = tumour_filters.judge(read, threshold=threshold, resamples=1, seed=1)
+        found = evaluation.set_index("set").loc["validation"]
+        assert (found["true_positive"], found["false_positive"]) == (1, 0)
+
+
 def test_a_given_threshold_is_not_chosen(judged):
     assert tumour_filters.choose_threshold(judged, 0.25) == 0.25
     evaluation, _ = tumour_filters.judge(judged, threshold=0.25, resamples=20, seed=1)

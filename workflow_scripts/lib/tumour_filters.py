@@ -68,8 +68,9 @@ def judged_tiles(
 def read_judged_tiles(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read the `judged_tiles` of some sets, which were written as tables."""
     tables = [files.read_table(path, text=["slide_id", "patient_id", "set"]) for path in paths]
-    # A set without slides would make text of numbers.
-    return pd.concat([table for table in tables if len(table)] or tables)
+    # A set without slides would make text of numbers. A threshold is on float32, as the chain has the probabilities.
+    found = pd.concat([table for table in tables if len(table)] or tables)
+    return found.astype({"probability": np.float32})
 
 
 def choose_threshold(tiles: pd.DataFrame, rule: str | float) -> float:
