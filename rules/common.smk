@@ -452,12 +452,6 @@ def threshold_of(cohort):
     return filter_file(cohort, "threshold.json") if isinstance(used.threshold, str) else used.threshold
 
 
-def processors_of_filter(filter_name):
-    """What its training uses on a cluster: the threads that compute, and the processes that decode tiles."""
-    training = study.tumour_filters[filter_name].training
-    return training.threads + training.workers
-
-
 def annotated_by_set(filter_name):
     """A trained filter's annotated slides in each set, as (cohort, slide)."""
     found = {"train": [], "validation": [], "test": []}
@@ -569,6 +563,11 @@ def selection_of(wildcards):
     return planning.selection(
         found.splits, Path(found.labels) / f"{wildcards.trait}.tsv", round_number=int(wildcards.round)
     )
+
+
+def processors_of(training):
+    """What a training asks of a cluster: the threads that compute, and the processes that decode tiles."""
+    return training.threads + training.workers
 
 
 def learns_from_tumour(cohort):

@@ -22,7 +22,7 @@ rule train_model:
     resources:
         gpu=1,
         decoders=study.training.workers,
-        cpus_per_task=study.training.threads + study.training.workers,
+        cpus_per_task=processors_of(study.training),
     params:
         labels=selection_of,
         training=study.training.model_dump(exclude={"workers"}),

@@ -26,7 +26,7 @@ rule train_filter:
     resources:
         gpu=1,
         decoders=lambda wildcards: study.tumour_filters[wildcards.filter].training.workers,
-        cpus_per_task=lambda wildcards: processors_of_filter(wildcards.filter),
+        cpus_per_task=lambda wildcards: processors_of(study.tumour_filters[wildcards.filter].training),
     params:
         slides=annotated_in("train", "validation"),
         label=lambda wildcards: study.tumour_filters[wildcards.filter].label,

@@ -1,11 +1,12 @@
 """A copy of the workflow, run on a small cohort."""
 
-import re
 import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from workflow_scripts.lib.submissions import read_plan
 
 REPOSITORY = Path(__file__).parents[2]
 MINI = "tests/workflow/mini.yaml"
@@ -31,11 +32,7 @@ class Checkout:
         """How many jobs of each rule a dry run plans."""
         run = self.snakemake("--dry-run", *arguments)
         assert run.returncode == 0, run.stdout
-        table = re.search(r"^job +count\n-+ +-+\n(.*?)^total", run.stdout, re.MULTILINE | re.DOTALL)
-        if table is None:
-            assert "Nothing to be done" in run.stdout, run.stdout
-            return {}
-        return {name: int(count) for name, count in (line.split() for line in table[1].splitlines()) if name != "all"}
+        return {name: count for name, count in read_plan(run.stdout).items() if name != "all"}
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text that occurs in a file."""
