@@ -120,9 +120,9 @@ def test_each_tile_is_decoded_once_for_all_models(tmp_path, stores, folders, mon
     decoded = []
     decode = tiles.decode
 
-    def counted(encoded):
+    def counted(encoded, **into):
         decoded.append(bytes(encoded))
-        return decode(encoded)
+        return decode(encoded, **into)
 
     monkeypatch.setattr(tiles, "decode", counted)
     predict(tmp_path / "0.h5", stores, folders)
@@ -232,10 +232,10 @@ def test_tiles_that_do_not_pass_the_filter_are_not_predicted(tmp_path, stores, f
 
 
 def predict_one(source: TileSource, folders: dict[str, Path]) -> tuple[np.ndarray, np.ndarray]:
-    model = {"A": models.load(folders[A])}
-    device = torch.device("cpu")
-    coords, found = inference.predict_tiles("s1", source, model, stain=None, batch_size=3, device=device)
-    return coords, found["A"]
+    [(_, coords, found)] = inference.predict_tumour(
+        [("s1", source)], model_folder=folders[A], stain=None, batch_size=3, threads=1
+    )
+    return coords, found
 
 
 def test_a_filter_gives_every_tile_its_probability(tmp_path, stores, folders):

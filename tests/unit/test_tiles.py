@@ -13,6 +13,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from stores import make_store
 
 from workflow_scripts.lib import quality, slides, tiles
 from workflow_scripts.lib.errors import InputError
@@ -206,6 +207,41 @@ def test_an_encoded_tile_keeps_its_colour_at_full_resolution():
     assert encoded.ndim == 1
     assert np.abs(tiles.decode(encoded).astype(int) - image).mean() < 10
     assert np.array_equal(tiles.decode(encoded), tiles.decode(encoded.tobytes()))
+
+
+@pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:0"])
+def test_a_tile_is_decoded_as_pillow_decodes_it(subsampling):
+    coarse = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(coarse).resize((100, 100), Image.Resampling.BICUBIC).save(
+        buffer, "JPEG", quality=90, subsampling=subsampling
+    )
+    into = np.zeros((100, 100, 3), np.uint8)
+    assert np.array_equal(tiles.decode(buffer.getvalue(), into=into), np.asarray(Image.open(buffer)))
+    assert np.array_equal(tiles.decode(buffer.getvalue()), into)
+
+
+@pytest.mark.parametrize("positions", [[3], [0, 1, 2, 3, 4], [4, 1, 1, 0], [2, 4], []])
+def test_tiles_are_read_in_the_order_in_which_they_are_asked_for(tmp_path, positions):
+    images = np.random.default_rng(0).integers(0, 256, (5, 16, 16, 3), dtype=np.uint8)
+    with tiles.open_store(make_store(tmp_path / "s.h5", images, slide_id="s")) as store:
+        found = np.zeros((len(positions), 16, 16, 3), np.uint8)
+        store.read(positions, found)
+        for pixels, position in zip(found, positions, strict=True):
+            assert np.array_equal(pixels, tiles.decode(store.encoded(position)))
+
+
+def test_a_damaged_tile_and_one_of_another_size_are_named(tmp_path):
+    images = np.random.default_rng(0).integers(0, 256, (3, 16, 16, 3), dtype=np.uint8)
+    path = make_store(tmp_path / "s.h5", images, slide_id="s")
+    with h5py.File(path, "a") as file:
+        file["tiles"][1] = file["tiles"][1][:-100]
+    with tiles.open_store(path) as store:
+        with pytest.raises(InputError, match=r"s\.h5: tile 1 is not a JPEG of 16 x 16 px \(.*\); tile the slide again"):
+            store.read([0, 1], np.zeros((2, 16, 16, 3), np.uint8))
+        for px in (8, 32):
+            with pytest.raises(InputError, match=rf"tile 2 is not a JPEG of {px} x {px} px \(.*16.*\)"):
+                store.read([2], np.zeros((1, px, px, 3), np.uint8))
 
 
 # Tiling

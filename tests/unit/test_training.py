@@ -570,15 +570,36 @@ def test_the_shares_of_two_processes_make_the_batch_of_one():
 
 
 def test_flips_move_pixels_and_change_none():
-    batch = models.to_input(torch.arange(3 * 4 * 4 * 5, dtype=torch.uint8).reshape(5, 3, 4, 4))
-    flipped = training_data.augment(batch, ["horizontal_flip", "vertical_flip"], torch.Generator().manual_seed(0), of=5)
+    images = torch.arange(3 * 4 * 4 * 5, dtype=torch.uint8).reshape(5, 3, 4, 4)
+    flips = ["horizontal_flip", "vertical_flip"]
+    flipped, batch = (
+        training_data.augment(images, flips, torch.Generator().manual_seed(0), of=5),
+        models.to_input(images),
+    )
     assert not torch.equal(flipped, batch)
     assert torch.equal(flipped.flatten(1).sort().values, batch.flatten(1).sort().values)
 
 
 def test_without_augmentation_a_batch_is_as_it_was():
-    batch = torch.rand(2, 3, 4, 4)
-    assert torch.equal(training_data.augment(batch, [], torch.Generator(), of=2), batch)
+    images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
+    assert torch.equal(training_data.augment(images, [], torch.Generator(), of=2), models.to_input(images))
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_tiles_are_turned_and_recoloured_as_they_would_be_one_change_after_another(layout):
+    """To the bit: bytes that are turned and become input are input that is turned."""
+    images = torch.randint(0, 256, (40, 3, 6, 6), dtype=torch.uint8).contiguous(memory_format=layout)
+    names = ["transpose", "colour_jitter", "horizontal_flip", "vertical_flip"]
+    found = training_data.augment(images, names, torch.Generator().manual_seed(5), of=40)
+    generator, expected = torch.Generator().manual_seed(5), models.to_input(images)
+    for change in (lambda x: x.flip(3), lambda x: x.flip(2), lambda x: x.transpose(2, 3)):
+        chosen = torch.rand(40, generator=generator) < 0.5
+        expected = torch.where(chosen[:, None, None, None], change(expected), expected)
+    scale = torch.exp((torch.rand(40, 3, 1, 1, generator=generator) * 2 - 1) * math.log(1.25))
+    chosen = torch.rand(40, generator=generator) < 0.5
+    recoloured = (1 - (1 - expected) * scale).clamp(-1, 1)
+    assert torch.equal(found, torch.where(chosen[:, None, None, None], recoloured, expected))
+    assert found.is_contiguous(memory_format=torch.channels_last)
 
 
 def row(evaluation: int, auc: float, loss: float) -> dict[str, float]:

@@ -3,6 +3,9 @@
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +13,7 @@ import h5py
 import numpy as np
 import torch
 
-from workflow_scripts.lib import devices, models, tile_sources, tiles
+from workflow_scripts.lib import devices, feeding, models, tile_sources, tiles
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
 from workflow_scripts.lib.predictions import write_slide
@@ -45,7 +48,9 @@ def predict_slides(
     def models_of(slide_id: str) -> dict[str, models.TrainedModel]:
         return {name: trained[name] for name in models_of_slide[slide_id]}
 
-    predicted = _predict_each(sorted(sources.items()), models_of, stain=stain, batch_size=batch_size, device=device)
+    predicted = _predict_each(
+        sorted(sources.items()), models_of, stain=stain, batch_size=batch_size, threads=threads, device=device
+    )
     with writing(path_to_predictions) as partial, h5py.File(partial, "w", libver="v110", locking=False) as file:
         for slide_id, coords, probabilities in predicted:
             write_slide(file, slide_id, coords, probabilities)
@@ -66,9 +71,43 @@ def predict_tumour(
     """
     device = _device(threads)
     trained = {"tumour": _load(model_folder, device)}
-    predicted = _predict_each(sources, lambda _slide: trained, stain=stain, batch_size=batch_size, device=device)
+    predicted = _predict_each(
+        sources, lambda _slide: trained, stain=stain, batch_size=batch_size, threads=threads, device=device
+    )
     for slide_id, coords, found in predicted:
         yield slide_id, coords, found["tumour"]
+
+
+@dataclass(frozen=True, eq=False)
+class _Slide:
+    """A slide to be predicted: of those of its tiles that models see, the position in the store, and column and row."""
+
+    slide_id: str
+    source: TileSource
+    positions: np.ndarray
+    coords: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        slide_id: str,
+        source: TileSource,
+        trained: Mapping[str, models.TrainedModel],
+        stain: Mapping[str, Any] | None,
+    ) -> "_Slide":
+        with tiles.open_store(source.store) as store:
+            _check_fit(slide_id, store, trained, stain)
+            positions = np.flatnonzero(tile_sources.passing(source, store))
+            return cls(slide_id, source, positions, store.coords[positions])
+
+    def read(self, start: int, batch_size: int) -> np.ndarray:
+        """The pixels of a batch of its tiles, (n, px, px, 3) uint8."""
+        positions = self.positions[start : start + batch_size]
+        with tiles.open_store(self.source.store) as store:
+            px = store.attributes["tile_px"]
+            pixels = np.empty((len(positions), px, px, 3), np.uint8)
+            store.read(positions, pixels)
+        return pixels
 
 
 def _predict_each(
@@ -77,48 +116,41 @@ def _predict_each(
     *,
     stain: Mapping[str, Any] | None,
     batch_size: int,
+    threads: int,
     device: torch.device,
 ) -> Iterator[tuple[str, np.ndarray, dict[str, np.ndarray]]]:
-    """The slide id and the `predict_tiles` of each source by the models that its slide needs, with progress."""
+    """Of each source the slide id, column and row (n, 2) of its n tiles, and the probabilities (n,) float32 by model.
+
+    With progress. Memory is bounded by a few batches, which are decoded while the models compute, also of the next
+    slide: by one thread beside a CPU that computes with its own, and by `threads` beside a GPU, which leaves them idle.
+    """
+    slides = (_Slide.of(slide_id, source, models_of(slide_id), stain) for slide_id, source in sources)
+    # A slide without tiles has one batch, of none.
+    parts = ((slide, start) for slide in slides for start in range(0, max(len(slide.positions), 1), batch_size))
+    batches = feeding.Ahead(
+        lambda part: (*part, part[0].read(part[1], batch_size)), parts, threads=1 if device.type == "cpu" else threads
+    )
     started, n_tiles = time.monotonic(), 0
-    for number, (slide_id, source) in enumerate(sources, start=1):
-        coords, found = predict_tiles(
-            slide_id, source, models_of(slide_id), stain=stain, batch_size=batch_size, device=device
-        )
-        n_tiles += len(coords)
+    for number, (slide, of_slide) in enumerate(groupby(batches, key=itemgetter(0)), start=1):
+        trained = models_of(slide.slide_id)
+        recolouring = Recolouring([tile_sources.normalisation_of(slide.source)]).to(device)
+        found = {name: np.empty(len(slide.positions), np.float32) for name in trained}
+        for _, start, pixels in of_slide:
+            if len(pixels):
+                seen = recolouring(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
+                for name, probabilities in _apply(trained, seen).items():
+                    found[name][start : start + len(pixels)] = probabilities
+        n_tiles += len(slide.positions)
         speed = n_tiles / max(time.monotonic() - started, 1e-9)
         log.info("%d of %d slides, %d tiles, %.0f tiles/s", number, len(sources), n_tiles, speed)
-        yield slide_id, coords, found
+        yield slide.slide_id, slide.coords, found
 
 
 @torch.inference_mode()
-def predict_tiles(
-    slide_id: str,
-    source: TileSource,
-    trained: Mapping[str, models.TrainedModel],
-    *,
-    stain: Mapping[str, Any] | None,
-    batch_size: int,
-    device: torch.device,
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Column and row (n, 2) of a source's n tiles, and their probabilities (n,) float32 by each model.
-
-    Memory is bounded by a batch.
-    """
-    selected = tile_sources.selected(source)
-    recolouring = Recolouring([tile_sources.normalisation_of(source)]).to(device)
-    found = {name: np.empty(len(selected), np.float32) for name in trained}
-    with tiles.open_store(source.store) as store:
-        _check_fit(slide_id, store, trained, stain)
-        for start in range(0, len(selected), batch_size):
-            chosen = selected[start : start + batch_size]
-            images = np.stack([tiles.decode(store.encoded(int(position))) for position in chosen])
-            seen = recolouring(torch.from_numpy(images).permute(0, 3, 1, 2).to(device))
-            batch = models.to_input(seen)
-            for name, model in trained.items():
-                of_batch = torch.sigmoid(model.network(batch)[:, 0].float())
-                found[name][start : start + len(chosen)] = of_batch.cpu().numpy()
-        return store.coords[selected], found
+def _apply(trained: Mapping[str, models.TrainedModel], images: torch.Tensor) -> dict[str, np.ndarray]:
+    """The probabilities (n,) float32 of tiles (n, 3, px, px) uint8 by each model."""
+    batch = models.to_input(images)
+    return {name: torch.sigmoid(model.network(batch)[:, 0].float()).cpu().numpy() for name, model in trained.items()}
 
 
 def _device(threads: int) -> torch.device:

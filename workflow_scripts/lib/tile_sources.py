@@ -68,14 +68,14 @@ def read_threshold(given: float | str | None) -> float | None:
 def selected(source: TileSource) -> np.ndarray:
     """The positions in its store, (k,) int64, of the tiles that models see; in order."""
     with tiles.open_store(source.store) as store:
-        return np.flatnonzero(_passing(source, store))
+        return np.flatnonzero(passing(source, store))
 
 
 def places(source: TileSource) -> tuple[np.ndarray, np.ndarray]:
     """Column and row of the tiles that models see, (k, 2), and of those that quality or the filter left out, (m, 2)."""
     with tiles.open_store(source.store) as store:
-        passing = _passing(source, store)
-        return store.coords[passing], np.concatenate([store.coords[~passing], store.dropped.coords])
+        seen = passing(source, store)
+        return store.coords[seen], np.concatenate([store.coords[~seen], store.dropped.coords])
 
 
 def normalisation_of(source: TileSource) -> Normalisation | None:
@@ -83,7 +83,8 @@ def normalisation_of(source: TileSource) -> Normalisation | None:
     return None if source.normalisation is None else stains.read_normalisation(source.normalisation)
 
 
-def _passing(source: TileSource, store: tiles.TileStore) -> np.ndarray:
+def passing(source: TileSource, store: tiles.TileStore) -> np.ndarray:
+    """Which of the tiles of its open store models see: (n,) bool."""
     if source.tumour is None:
         return np.ones(len(store), bool)
     probabilities = read_tile_scores(source.tumour, store.attributes["slide_id"], store.coords)

@@ -26,12 +26,15 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from workflow_scripts.lib import devices, interruption, models, scores
+from workflow_scripts.lib import devices, feeding, interruption, models, scores
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
 from workflow_scripts.lib.training_data import SlideTiles, augment, balanced_batches, batches
 
 log = logging.getLogger(__name__)
+
+# Tiles, labels and slides, as `SlideTiles` gives them.
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 # A validation measure is better when it is higher, or lower.
 HIGHER_IS_BETTER = {"slide_auc": True, "tile_auc": True, "loss": False}
@@ -272,7 +275,7 @@ def train(
 def evaluate(
     network: nn.Module,
     validation: SlideTiles,
-    loader: DataLoader,
+    loader: Iterable[Batch],
     *,
     fabric: Fabric,
     threshold: float,
@@ -383,17 +386,17 @@ def _part(fabric: Fabric) -> slice:
 
 def _training_batches(
     data: SlideTiles, schedule: Schedule, first_step: int, *, seed: int, fabric: Fabric, workers: int
-) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+) -> Iterator[Batch]:
     part = _part(fabric)
     plan = (
         balanced_batches(data.labels, schedule.batch_size, seed=seed, first_step=first_step, part=part)
         if schedule.balanced_batches
         else batches(len(data), schedule.batch_size, seed=seed, first_step=first_step, part=part)
     )
-    return iter(_loader(data, plan, workers, persistent_workers=False))
+    return iter(_loader(data, plan, workers, fabric=fabric, persistent_workers=False))
 
 
-def _all_batches(data: SlideTiles, batch_size: int, *, fabric: Fabric, workers: int) -> DataLoader:
+def _all_batches(data: SlideTiles, batch_size: int, *, fabric: Fabric, workers: int) -> Iterable[Batch]:
     """This process's share of all tiles, in their order; its workers live as long as it does.
 
     All shares have the same length: the last tile comes again where there are too few.
@@ -401,16 +404,23 @@ def _all_batches(data: SlideTiles, batch_size: int, *, fabric: Fabric, workers: 
     longest = -(-len(data) // fabric.world_size)
     share = [min(tile, len(data) - 1) for tile in range(longest * fabric.world_size)[_part(fabric)]]
     plan = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
-    return _loader(data, plan, workers, persistent_workers=workers > 0)
+    return _loader(data, plan, workers, fabric=fabric, persistent_workers=True)
 
 
-def _loader(data: SlideTiles, plan: Iterable[list[int]], workers: int, *, persistent_workers: bool) -> DataLoader:
+def _loader(
+    data: SlideTiles, plan: Iterable[list[int]], workers: int, *, fabric: Fabric, persistent_workers: bool
+) -> Iterable[Batch]:
+    """The batches of a plan, read by `workers` processes, or by a thread of this one where that is 0."""
+    if not workers:
+        return feeding.Ahead(data.__getitems__, plan)
     return DataLoader(
         data,
         batch_sampler=plan,
         num_workers=workers,
         persistent_workers=persistent_workers,
         collate_fn=_as_read,
+        # A GPU copies from such memory by itself, while the next step is prepared.
+        pin_memory=fabric.device.type == "cuda",
         worker_init_fn=interruption.obey_only_the_parent,
     )
 
@@ -422,7 +432,7 @@ def _as_read(batch: Any) -> Any:
 def _train_steps(
     run: Run,
     training: SlideTiles,
-    loader: Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]],
+    loader: Iterator[Batch],
     steps: int,
     schedule: Schedule,
     seed: int,
@@ -436,8 +446,8 @@ def _train_steps(
         # Dropout draws from torch's global generator, augmentation from its own.
         torch.manual_seed(_seed_of(seed, state.step, fabric.global_rank))
         generator = torch.Generator().manual_seed(_seed_of(seed, state.step))
-        seen = training.recolouring(images.to(fabric.device), slides)
-        batch = augment(models.to_input(seen), schedule.augmentations, generator, of=tiles, part=part)
+        seen = training.recolouring(images.to(fabric.device, non_blocking=True), slides)
+        batch = augment(seen, schedule.augmentations, generator, of=tiles, part=part)
         logits = run.learner.network(batch)[:, 0]
         loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels.to(fabric.device))
         # Gradients of processes are averaged, and shares of an odd batch are not equal; of one process this is 1.
@@ -450,14 +460,14 @@ def _train_steps(
 
 @torch.inference_mode()
 def _all_logits(
-    network: nn.Module, data: SlideTiles, loader: DataLoader, *, fabric: Fabric, look_up: Callable[[], None]
+    network: nn.Module, data: SlideTiles, loader: Iterable[Batch], *, fabric: Fabric, look_up: Callable[[], None]
 ) -> torch.Tensor:
     """Logits (n,) float32 of the n tiles of `data` on the CPU, each process computing its share."""
     network.eval()
     found = []
     with fabric.autocast():
         for images, _, slides in loader:
-            seen = data.recolouring(images.to(fabric.device), slides)
+            seen = data.recolouring(images.to(fabric.device, non_blocking=True), slides)
             found.append(network(models.to_input(seen))[:, 0].float().cpu())
             look_up()
     gathered = fabric.all_gather(torch.cat(found)).reshape(fabric.world_size, -1)
