@@ -582,12 +582,13 @@ class TileStore:
                 ) from None
 
     def _encoded(self, positions: np.ndarray) -> np.ndarray:
-        """The bytes of tiles, (n,) of arrays. One request for all costs HDF5 a tenth of one for each."""
-        places, order = np.unique(positions, return_inverse=True)
-        if len(places) and places[-1] - places[0] == len(places) - 1:
-            # What is side by side costs it a third of what is not.
-            return self._tiles[places[0] : places[-1] + 1][order]
-        return self._tiles[places][order]
+        """The bytes of tiles, (n,) of arrays, in one request: h5py's own way takes three times as long, of one too."""
+        encoded = np.empty(len(positions), self._tiles.dtype)
+        if len(positions):
+            space = self._tiles.id.get_space()
+            space.select_elements(positions[:, None])
+            self._tiles.id.read(h5py.h5s.create_simple(encoded.shape), space, encoded)
+        return encoded
 
 
 @contextmanager
