@@ -405,7 +405,9 @@ class Training(Section):
         "auto", description="auto: mixed on GPUs, 32-bit on CPUs. Not in the paper."
     )
     threads: Positive = Field(4, description="CPU threads of a job: a constant, because sums change with it.")
-    workers: int = Field(4, ge=0, description="Processes that decode tiles beside the training process.")
+    workers: int = Field(
+        4, ge=0, description="Processes that decode tiles beside the training process; with 0 a thread does."
+    )
 
 
 class FilterTraining(Training):

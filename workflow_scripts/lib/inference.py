@@ -48,7 +48,7 @@ def predict_slides(
     def models_of(slide_id: str) -> dict[str, models.TrainedModel]:
         return {name: trained[name] for name in models_of_slide[slide_id]}
 
-    predicted = _predict_each(
+    predicted = predict_each(
         sorted(sources.items()), models_of, stain=stain, batch_size=batch_size, threads=threads, device=device
     )
     with writing(path_to_predictions) as partial, h5py.File(partial, "w", libver="v110", locking=False) as file:
@@ -71,7 +71,7 @@ def predict_tumour(
     """
     device = _device(threads)
     trained = {"tumour": _load(model_folder, device)}
-    predicted = _predict_each(
+    predicted = predict_each(
         sources, lambda _slide: trained, stain=stain, batch_size=batch_size, threads=threads, device=device
     )
     for slide_id, coords, found in predicted:
@@ -110,7 +110,7 @@ class _Slide:
         return pixels
 
 
-def _predict_each(
+def predict_each(
     sources: Sequence[tuple[str, TileSource]],
     models_of: Callable[[str], Mapping[str, models.TrainedModel]],
     *,
