@@ -1,6 +1,7 @@
 """Prediction from tile stores, beside the same models on tiles in memory; and many models in one pass.
 
-A table per network and tile size, `prediction_<network>_<px>`. `prediction_passes` counts processor time, not time by
+A table per network, tile size and number of torch's threads, `prediction_<network>_<px>_<threads>`, as of `training`.
+`prediction_passes` counts processor time, not time by
 the clock: ten models on each decoded tile, ten passes of a model each, and decoding alone. Its models are next to
 nothing, so that what a pass costs beside them is seen; with networks of any size the difference is the same.
 """
@@ -18,11 +19,16 @@ from benchmarks import _stores, harness
 from workflow_scripts.lib import inference, models, tiles
 from workflow_scripts.lib.tile_sources import TileSource
 
-THREADS = 2
 ROUNDS = 9
 MODELS = 10
-# Network, side of a tile in px, tiles of a batch, tiles of a call.
-CASES = [("shufflenet_v2_x0_5", 128, 64, 512), ("resnet18", 224, 32, 64), ("inception_v3", 299, 16, 32)]
+# Network, side of a tile in px, tiles of a batch, threads, tiles of a call.
+CASES = [
+    ("shufflenet_v2_x0_5", 128, 64, 1, 2048),
+    ("shufflenet_v2_x0_5", 128, 64, 2, 2048),
+    ("resnet18", 128, 64, 2, 512),
+    ("resnet18", 224, 32, 2, 128),
+    ("inception_v3", 299, 16, 2, 64),
+]
 PASSES_PX, PASSES_TILES, PASSES_BATCH = 128, 1024, 64
 CPU = torch.device("cpu")
 
@@ -30,7 +36,7 @@ CPU = torch.device("cpu")
 def predict(source: TileSource, trained: dict[str, models.TrainedModel], batch_size: int) -> None:
     """Apply models to all tiles of a slide, as a job does once its models are loaded."""
     for _ in inference.predict_each(
-        [(source.store.stem, source)], lambda _: trained, stain=None, batch_size=batch_size, threads=THREADS, device=CPU
+        [(source.store.stem, source)], lambda _: trained, stain=None, batch_size=batch_size, threads=1, device=CPU
     ):
         pass
 
@@ -88,11 +94,13 @@ def passes(folder: Path) -> dict[str, Callable[[], float]]:
 
 
 def main() -> None:
-    torch.set_num_threads(THREADS)
-    for backbone, px, batch_size, n_tiles in CASES:
+    for backbone, px, batch_size, threads, n_tiles in CASES:
+        torch.set_num_threads(threads)
         with tempfile.TemporaryDirectory() as folder:
             contenders = against_memory(Path(folder), backbone, px, batch_size, n_tiles)
-            harness.compare(f"prediction_{backbone}_{px}", contenders, work=n_tiles, unit="tiles", rounds=ROUNDS)
+            harness.compare(
+                f"prediction_{backbone}_{px}_{threads}", contenders, work=n_tiles, unit="tiles", rounds=ROUNDS
+            )
     # Threads that wait for each other take processor time too.
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,8 @@
 """Training steps from tile stores, beside the same steps on batches that already lie in memory.
 
-A table per network and tile size, `training_<network>_<px>`. Both contenders augment, learn and average alike.
+A table per network, tile size and number of torch's threads, `training_<network>_<px>_<threads>`. Both contenders
+augment, learn and average alike. With a thread for each core, decoding takes its time from the network; with fewer, as
+in the demo, it has a core of its own.
 """
 
 import itertools
@@ -14,15 +16,15 @@ from benchmarks import _stores, harness
 from workflow_scripts.lib import models, training
 from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles
 
-THREADS = 2
 ROUNDS = 9
 SLIDES, TILES_OF_SLIDE = 40, 32
-# Network, side of a tile in px, tiles of a step, steps of a call: the demo's, two of common size, the published one's.
+# Network, side of a tile in px, tiles of a step, threads, steps of a call: the demo's; of common size; the published.
 CASES = [
-    ("shufflenet_v2_x0_5", 128, 32, 8),
-    ("resnet18", 128, 32, 2),
-    ("resnet18", 224, 32, 1),
-    ("inception_v3", 299, 8, 1),
+    ("shufflenet_v2_x0_5", 128, 32, 1, 4),
+    ("shufflenet_v2_x0_5", 128, 32, 2, 4),
+    ("resnet18", 128, 32, 2, 1),
+    ("resnet18", 224, 32, 2, 1),
+    ("inception_v3", 299, 8, 2, 1),
 ]
 
 
@@ -36,14 +38,16 @@ def schedule_of(batch_size: int) -> training.Schedule:
     )  # fmt: skip
 
 
-def contenders(folder: Path, backbone: str, px: int, batch_size: int, steps: int) -> dict[str, Callable[[], None]]:
+def contenders(
+    folder: Path, backbone: str, px: int, batch_size: int, threads: int, steps: int
+) -> dict[str, Callable[[], None]]:
     """Some steps of one learner on batches in memory, and on those of stores that are written into a folder."""
     slides = [
         LabelledSlide(f"s{n}", _stores.make_source(folder / f"s{n}.h5", TILES_OF_SLIDE, px=px, seed=n), n % 2)
         for n in range(SLIDES)
     ]
     data, schedule = SlideTiles(slides), schedule_of(batch_size)
-    fabric = training.make_fabric(threads=THREADS)
+    fabric = training.make_fabric(threads=threads)
     torch.manual_seed(0)
     learner = training.Learner.of(models.build(backbone), schedule, fabric)
 
@@ -59,11 +63,11 @@ def contenders(folder: Path, backbone: str, px: int, batch_size: int, steps: int
 
 
 def main() -> None:
-    for backbone, px, batch_size, steps in CASES:
+    for backbone, px, batch_size, threads, steps in CASES:
         with tempfile.TemporaryDirectory() as folder:
             harness.compare(
-                f"training_{backbone}_{px}",
-                contenders(Path(folder), backbone, px, batch_size, steps),
+                f"training_{backbone}_{px}_{threads}",
+                contenders(Path(folder), backbone, px, batch_size, threads, steps),
                 work=steps,
                 unit="steps",
                 rounds=ROUNDS,
