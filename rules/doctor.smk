@@ -16,7 +16,7 @@ rule doctor:
         "../envs/histocarta.yaml"
     params:
         cohorts=[what_the_doctor_asks(cohort) for cohort in study.study.cohorts],
-        settings=study.tiles.model_dump(include={"tile_px", "mpp"})
+        settings=study.tiles.model_dump(include={"tile_px", "mpp", "mpp_tolerance"})
         | {"rounds": study.splits.rounds, "chunks": study.predictions.chunks},
         backbone=study.training.backbone,
         kept=study.downloads.keep_slides,

@@ -19,5 +19,6 @@ with logging_to(snakemake.log[0]):
             configured_mpp=snakemake.params.configured_mpp,
             md5=snakemake.params.md5,
             code_version=snakemake.params.code,
+            threads=snakemake.threads,
             **snakemake.params.tiles,
         )

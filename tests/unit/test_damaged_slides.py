@@ -211,7 +211,7 @@ def test_a_resolution_that_is_none_is_refused(mpp, healthy, tmp_path):
     assert "µm/px" in reason_of(overwritten(healthy, tag.value, text[0] + mpp + b"\0"), tmp_path)
 
 
-@pytest.mark.parametrize("function", ["tiled_images", "find_broken_tile"])
+@pytest.mark.parametrize("function", ["tiled_images", "find_missing_tile"])
 def test_a_disk_that_fails_excludes_the_slide(function, healthy, tmp_path, monkeypatch):
     def fail(*_):
         raise OSError(errno.EIO, "Input/output error", "slide.svs")

@@ -47,9 +47,12 @@ def difference(one, two):
 def tcga_tiles(shared_data):
     """A hundred tiles of 512 px of a real slide, as they are stored."""
     path = shared_data / "slides" / "TCGA-C8-A1HN-01Z-00-DX1.region40x.svs"
-    settings = {"background_rule": "saturation", "max_background": 0.5, "jpeg_quality": 90} | dict.fromkeys(
-        tiles.LIMITS
-    )
+    settings = {
+        "background_rule": "saturation",
+        "max_background": 0.5,
+        "jpeg_quality": 90,
+        "mpp_tolerance": 0.02,
+    } | dict.fromkeys(tiles.LIMITS)
     with slides.open_slide(path) as slide:
         facts = slides.inspect_open_slide(slide, target_mpp=0.5)
         lattice = tiles.lattice_of(width=facts.width, height=facts.height, slide_mpp=facts.mpp, tile_px=512, mpp=0.5)

@@ -327,7 +327,7 @@ def test_a_tile_alone_and_in_its_row_are_the_same_but_for_rounding(tmp_path):
     image = np.asarray(Image.fromarray(coarse).resize((900, 700), Image.Resampling.BICUBIC))
     path = write_slide(tmp_path / "slide.svs", image, mpp="0.2525")
     lattice = tiles.lattice_of(width=900, height=700, slide_mpp=0.2525, tile_px=64, mpp=0.5)
-    keep_all = {"background_rule": "saturation", "max_background": 1.0, "jpeg_quality": 100}
+    keep_all = {"background_rule": "saturation", "max_background": 1.0, "jpeg_quality": 100, "mpp_tolerance": 0.02}
     keep_all |= dict.fromkeys(tiles.LIMITS)
     with slides.open_slide(path) as slide:
         for row, strip in enumerate(tiles.cut_strips(slide, lattice, keep_all)):

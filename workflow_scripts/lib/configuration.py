@@ -311,6 +311,12 @@ class Tiles(Section):
     jpeg_quality: int = Field(
         90, ge=50, le=100, description="Quality of stored tiles (JPEG, full chroma). Not in the paper."
     )
+    mpp_tolerance: float = Field(
+        0.02,
+        ge=0,
+        le=0.25,
+        description="How much coarser than `mpp` the pixels read may be, as a share of it: 0.2525 halved is 0.505.",
+    )
 
 
 class Stain(Section):

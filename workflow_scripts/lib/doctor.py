@@ -62,13 +62,18 @@ def examine_machine(*, gpus: int, backbone: str) -> list[Finding]:
 
 
 def examine_slides(
-    sheet: pd.DataFrame, *, target_mpp: float, configured_mpp: float | None, downloaded_to: str | Path | None
+    sheet: pd.DataFrame,
+    *,
+    target_mpp: float,
+    configured_mpp: float | None,
+    downloaded_to: str | Path | None,
+    tolerance: float = slides.MPP_TOLERANCE,
 ) -> list[Finding]:
     """Whether a cohort's slides are there, and what is the matter with those that are.
 
     sheet: the slide sheet before tiling, of which the listed rows are looked at. Each slide that is there is opened and
     read at a few places; reasons are counted by kind, with a slide that has it. `downloaded_to` is the folder that a
-    run downloads missing slides to, None where it does not.
+    run downloads missing slides to, None where it does not; `tolerance` is that of `slides.inspect_slide`.
     """
     listed = sheet[sheet["status"] == "listed"]
     refused: dict[str, list[str]] = {}
@@ -80,7 +85,7 @@ def examine_slides(
             continue
         mpp = row.mpp if pd.notna(row.mpp) else configured_mpp
         try:
-            slides.inspect_slide(file, target_mpp=target_mpp, configured_mpp=mpp)
+            slides.inspect_slide(file, target_mpp=target_mpp, configured_mpp=mpp, tolerance=tolerance)
         except SlideRefused as error:
             refused.setdefault(error.reason, []).append(row.slide_id)
         if number % 100 == 0:
@@ -197,13 +202,20 @@ def examine_cohort(
     configured_mpp: float | None,
     tile_px: int,
     mpp: float,
+    mpp_tolerance: float = slides.MPP_TOLERANCE,
     **counts: int,
 ) -> tuple[str, Estimate]:
     """The report on a cohort, from the tables of its assembly, and the estimate in it; `counts` as `estimate` has."""
     sheet = files.read_table(path_to_sheet, text=cohorts.SHEET_TEXT)
     flow = files.read_table(path_to_flow, text=["step", "name"])
     traits = files.read_table(path_to_traits, text=["trait", "status", "reason"])
-    findings = examine_slides(sheet, target_mpp=mpp, configured_mpp=configured_mpp, downloaded_to=downloaded_to)
+    findings = examine_slides(
+        sheet,
+        target_mpp=mpp,
+        configured_mpp=configured_mpp,
+        downloaded_to=downloaded_to,
+        tolerance=mpp_tolerance,
+    )
     findings += examine_patients(flow, traits, files.read_table(path_to_clinical))
     sizes, is_downloaded = _sizes_in_manifest(path_to_manifest), downloaded_to is not None
     found = estimate(

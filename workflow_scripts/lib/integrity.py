@@ -32,6 +32,7 @@ WIDTH, HEIGHT, COMPRESSION, COLOURS, CHANNELS, PLANES = 256, 257, 259, 262, 277,
 TILE_WIDTH, TILE_HEIGHT, OFFSETS, BYTE_COUNTS, TABLES = 322, 323, 324, 325, 347
 TAGS = (WIDTH, HEIGHT, COMPRESSION, COLOURS, CHANNELS, PLANES, TILE_WIDTH, TILE_HEIGHT, OFFSETS, BYTE_COUNTS, TABLES)
 JPEG, RGB, YCBCR, TOGETHER = 7, 2, 6, 1
+COLOUR_MODELS = {RGB: "RGB", YCBCR: "YCbCr"}
 
 TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Slides have tiles of 240 to 4096 px a side. OpenSlide takes four bytes for each of a tile's pixels.
@@ -53,8 +54,9 @@ class TiledImage:
     """An image of a TIFF file that is stored in tiles; sizes in px.
 
     `offsets` and `byte_counts` (n,) uint64 say where each tile lies in the file, row by row; both are 0 where there
-    never was one. `tables` are the JPEG tables that the tiles share, empty where each has its own. `is_colour_jpeg`:
-    whether a tile is a JPEG of three channels together, the kind that OpenSlide decodes itself.
+    never was one. `tables` are the JPEG tables that the tiles share, empty where each has its own. `colours`: what the
+    three channels of a tile are that is a JPEG of them together, the kind that OpenSlide decodes itself, `RGB` or
+    `YCbCr`; empty where it is not.
     """
 
     width: int
@@ -64,10 +66,14 @@ class TiledImage:
     offsets: np.ndarray
     byte_counts: np.ndarray
     tables: bytes
-    is_colour_jpeg: bool
+    colours: str
 
     def __str__(self) -> str:
         return f"an image of {self.width} × {self.height} px in tiles of {self.tile_width} × {self.tile_height} px"
+
+    @property
+    def is_colour_jpeg(self) -> bool:
+        return self.colours != ""
 
     @property
     def tiles_across(self) -> int:
@@ -175,7 +181,7 @@ def _tiled_image(tags: dict[int, Any], *, file_bytes: int) -> TiledImage:
         offsets=_numbers(tags, OFFSETS),
         byte_counts=_numbers(tags, BYTE_COUNTS),
         tables=_numbers(tags, TABLES).astype(np.uint8).tobytes(),
-        is_colour_jpeg=is_jpeg and tags.get(COLOURS) in (RGB, YCBCR),
+        colours=COLOUR_MODELS.get(tags.get(COLOURS), "") if is_jpeg else "",
     )
     if 0 in (image.width, image.height, image.tile_width, image.tile_height):
         raise DamagedFile(f"{image}: no size may be 0")

@@ -26,7 +26,7 @@ from workflow_scripts.lib.errors import InputError
 
 # How a stand-in begins.
 STAND_IN = "Histocarta: no slide here: "
-# How much coarser than the target the pixels that are read may be, as a share of the target.
+# How much coarser than the target the pixels that are read may be, as a share of the target, unless told otherwise.
 MPP_TOLERANCE = 0.02
 # µm/px of a microscope's image. Outside lie overviews, and resolutions that a TIFF writer meant for print
 # (72 dpi is 353 µm/px, 300 dpi is 85 µm/px).
@@ -141,29 +141,39 @@ def open_slide(path: str | Path | None) -> Iterator[openslide.OpenSlide]:
         yield slide
 
 
-def inspect_slide(path: str | Path | None, *, target_mpp: float, configured_mpp: float | None = None) -> SlideFacts:
+def inspect_slide(
+    path: str | Path | None,
+    *,
+    target_mpp: float,
+    configured_mpp: float | None = None,
+    tolerance: float = MPP_TOLERANCE,
+) -> SlideFacts:
     """Open a slide, check that it can be tiled at `target_mpp` µm/px, and read from every level of it.
 
     `configured_mpp` is the µm/px of a slide whose file has none; it is not used for one whose file has one. A slide
     is never given a guess (no µm/px from the objective's power).
 
     Raises SlideRefused with the reason: file not found; cannot be opened; a finest level of another shape than all
-    others; no or implausible µm/px; finest level coarser than the target by more than 2 %; a region that cannot be
-    read.
+    others; no or implausible µm/px; finest level coarser than the target by more than `tolerance`, a share of it; a
+    region that cannot be read.
     """
     with open_slide(path) as slide:
-        return inspect_open_slide(slide, target_mpp=target_mpp, configured_mpp=configured_mpp)
+        return inspect_open_slide(slide, target_mpp=target_mpp, configured_mpp=configured_mpp, tolerance=tolerance)
 
 
 def inspect_open_slide(
-    slide: openslide.OpenSlide, *, target_mpp: float, configured_mpp: float | None = None
+    slide: openslide.OpenSlide,
+    *,
+    target_mpp: float,
+    configured_mpp: float | None = None,
+    tolerance: float = MPP_TOLERANCE,
 ) -> SlideFacts:
     """Do the same as `inspect_slide` for a slide that is open already."""
     facts = _facts_without_mpp(slide)
     _check_shape(facts)
     mpp, source = _mpp_of(slide.properties, configured_mpp, facts)
     facts = replace(facts, mpp=mpp, mpp_source=source)
-    if mpp > target_mpp * (1 + MPP_TOLERANCE):
+    if mpp > target_mpp * (1 + tolerance):
         raise SlideRefused(f"finest level has {mpp:.4g} µm/px, coarser than the target {target_mpp:g} µm/px", facts)
     try:
         _read_from_every_level(slide)
@@ -172,11 +182,11 @@ def inspect_open_slide(
     return facts
 
 
-def check_level(path: str | Path, slide: openslide.OpenSlide, level: int) -> None:
+def check_level(path: str | Path, slide: openslide.OpenSlide, level: int, *, decode: bool = True) -> None:
     """Check every tile of the file that pixels of `level` are read from; `path` is the file that is open as `slide`.
 
     This finds what reading them does not (see `integrity`), in TIFF files whose images are the levels themselves; for
-    others it does nothing.
+    others it does nothing. decode: whether each tile is decoded, too; without, only that none is missing is checked.
 
     Raises SlideRefused, with the place in level-0 px, at the first tile that is missing or broken; or when the disk
     gives no bytes.
@@ -184,7 +194,10 @@ def check_level(path: str | Path, slide: openslide.OpenSlide, level: int) -> Non
     images = {(image.width, image.height): image for image in reversed(integrity.tiled_images(path))}
     # Aperio's coarser levels are filled from level 0 where they miss a tile.
     origin = 0 if slide.properties.get(openslide.PROPERTY_NAME_VENDOR) == "aperio" else level
-    for number, find in ((origin, integrity.find_missing_tile), (level, partial(integrity.find_broken_tile, path))):
+    checks = [(origin, integrity.find_missing_tile)]
+    if decode:
+        checks.append((level, partial(integrity.find_broken_tile, path)))
+    for number, find in checks:
         image = images.get(slide.level_dimensions[number])
         try:
             broken = find(image) if image else None
@@ -195,20 +208,27 @@ def check_level(path: str | Path, slide: openslide.OpenSlide, level: int) -> Non
             raise SlideRefused(f"cannot be read (level {number}, tile at ({x}, {y})): {broken.problem}")
 
 
-def read_area(slide: ReadableSlide, box: tuple[float, float, float, float], size: tuple[int, int]) -> Image.Image:
+def read_area(
+    slide: ReadableSlide,
+    box: tuple[float, float, float, float],
+    size: tuple[int, int],
+    *,
+    tolerance: float = MPP_TOLERANCE,
+) -> Image.Image:
     """Read the rectangle `box` = (left, top, right, bottom), level-0 px, as an RGB image of `size` = (width, height).
 
     Output pixel (i, j) shows its own cell of the box cut into width × height equal rectangles, whatever the fractions:
-    read from the level that `best_level` names and resampled once. What was never scanned (transparent) is white. Past
-    the last pixel of a level, that pixel is repeated. Large areas are read in parts, with the same result.
+    read from the level that `best_level` names for `tolerance`, and resampled once. What was never scanned
+    (transparent) is white. Past the last pixel of a level, that pixel is repeated. Large areas are read in parts, with
+    the same result.
 
     Raises SlideRefused, with the place, when a region cannot be read.
     """
     left, top, right, bottom = box
     width, height = size
-    level = best_level(slide, min((right - left) / width, (bottom - top) / height))
+    level = best_level(slide, min((right - left) / width, (bottom - top) / height), tolerance=tolerance)
     if (right - left) * (bottom - top) / level_scale(slide, level) ** 2 > READ_PIXELS and max(size) > 1:
-        return _read_in_halves(slide, box, size)
+        return _read_in_halves(slide, box, size, tolerance)
     x = _span(slide, level, 0, near=left, far=right, outputs=width)
     y = _span(slide, level, 1, near=top, far=bottom, outputs=height)
     region = _read_region(slide, (x.location, y.location), level, (x.available, y.available))
@@ -223,21 +243,26 @@ def thumbnail(slide: ReadableSlide, *, longest_side: int) -> Image.Image:
 
     Raises SlideRefused when a region cannot be read.
     """
+    return read_area(slide, (0, 0, *slide.level_dimensions[0]), thumbnail_size(slide, longest_side=longest_side))
+
+
+def thumbnail_size(slide: ReadableSlide, *, longest_side: int) -> tuple[int, int]:
+    """Return the width and height of the slide's thumbnail, which is never larger than the slide."""
     width, height = slide.level_dimensions[0]
     shrink = max(1.0, max(width, height) / longest_side)
-    return read_area(slide, (0, 0, width, height), (max(1, round(width / shrink)), max(1, round(height / shrink))))
+    return max(1, round(width / shrink)), max(1, round(height / shrink))
 
 
-def best_level(slide: ReadableSlide, scale: float) -> int:
+def best_level(slide: ReadableSlide, scale: float, *, tolerance: float = MPP_TOLERANCE) -> int:
     """Return the level to read for output pixels of `scale` level-0 px: the coarsest that loses nothing.
 
-    A level will do when it is no coarser than the output by more than 2 %, when the readings of its size
-    (`level_scale`) agree on where its pixels are (`POSITION_TOLERANCE`), and when OpenSlide can read it without
-    blurring its pixels (`PHASE_TOLERANCE`). Level 0 always will.
+    A level will do when it is no coarser than the output by more than `tolerance`, a share of it, when the readings of
+    its size (`level_scale`) agree on where its pixels are (`POSITION_TOLERANCE`), and when OpenSlide can read it
+    without blurring its pixels (`PHASE_TOLERANCE`). Level 0 always will.
     """
     usable = [0]
     for level in range(1, slide.level_count):
-        fine_enough = level_scale(slide, level) <= scale * (1 + MPP_TOLERANCE)
+        fine_enough = level_scale(slide, level) <= scale * (1 + tolerance)
         placed = _position_doubt(slide, level) <= POSITION_TOLERANCE * scale
         if fine_enough and placed and _phase_doubt(slide, level) <= PHASE_TOLERANCE:
             usable.append(level)
@@ -310,18 +335,21 @@ def _span(slide: ReadableSlide, level: int, axis: int, *, near: float, far: floa
     return _Span(location, available, missing, near - origin, far - origin)
 
 
-def _read_in_halves(slide: ReadableSlide, box: tuple[float, float, float, float], size: tuple[int, int]) -> Image.Image:
+def _read_in_halves(
+    slide: ReadableSlide, box: tuple[float, float, float, float], size: tuple[int, int], tolerance: float
+) -> Image.Image:
     left, top, right, bottom = box
     width, height = size
     image = Image.new("RGB", size)
+    read = partial(read_area, slide, tolerance=tolerance)
     if width >= height:
         middle = left + (right - left) * (width // 2) / width
-        image.paste(read_area(slide, (left, top, middle, bottom), (width // 2, height)), (0, 0))
-        image.paste(read_area(slide, (middle, top, right, bottom), (width - width // 2, height)), (width // 2, 0))
+        image.paste(read((left, top, middle, bottom), (width // 2, height)), (0, 0))
+        image.paste(read((middle, top, right, bottom), (width - width // 2, height)), (width // 2, 0))
     else:
         middle = top + (bottom - top) * (height // 2) / height
-        image.paste(read_area(slide, (left, top, right, middle), (width, height // 2)), (0, 0))
-        image.paste(read_area(slide, (left, middle, right, bottom), (width, height - height // 2)), (0, height // 2))
+        image.paste(read((left, top, right, middle), (width, height // 2)), (0, 0))
+        image.paste(read((left, middle, right, bottom), (width, height - height // 2)), (0, height // 2))
     return image
 
 

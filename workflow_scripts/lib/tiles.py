@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ import openslide
 import simplejpeg
 from PIL import Image
 
-from workflow_scripts.lib import files, quality, slides
+from workflow_scripts.lib import files, jpeg_slides, quality, slides
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.slides import SlideFacts, SlideRefused
 
@@ -39,6 +40,11 @@ CHUNK_TILES = 64
 # Pictures of dropped tiles that a store keeps: their side, and the most for each reason.
 PICTURE_PX = 64
 MOST_PICTURES = 16
+# µm/px at which a tile's colours are looked at for background.
+TISSUE_MPP = 2.0
+# How much less tissue a coarser level may show of a tile than the tile itself has, as a share of the tile. On real
+# slides it showed more, and at most 0.007 less.
+OVERVIEW_DOUBT = 0.05
 # A slide on which fewer of the lattice's tiles hold tissue is nearly blank.
 NEARLY_BLANK = 0.01
 
@@ -91,21 +97,27 @@ def lattice_of(*, width: int, height: int, slide_mpp: float, tile_px: int, mpp: 
 
 
 def tissue_by_saturation(
-    pixels: np.ndarray, *, mpp: float, saturation: float = 0.05, pale: int = 180, black: int = 10, at_mpp: float = 2.0
+    pixels: np.ndarray, *, mpp: float, saturation: float = 0.05, pale: int = 180, black: int = 10
 ) -> float:
     """Return the share of a tile that is not background, by colour.
 
-    `pixels` is (height, width, 3) uint8 at `mpp` µm/px, averaged down to about `at_mpp` first, which takes out the
+    `pixels` is (height, width, 3) uint8 at `mpp` µm/px, averaged down to about TISSUE_MPP first, which takes out the
     noise of the camera and of JPEG. A pixel is background when it is pale and grey: its channels differ by less than
     `saturation` of the largest, and the largest is at least `pale`; or when it is black, never scanned: no channel
     above `black`. The thresholds are fixed, not fitted to the slide, so that a nearly blank slide has no tissue.
     """
-    factor = max(1, min(round(at_mpp / mpp), min(pixels.shape[:2]) // 8))
+    factor = _tissue_factor(min(pixels.shape[:2]), mpp=mpp)
     small = np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
-    largest = small.max(axis=2).astype(np.float32)
-    spread = largest - small.min(axis=2)
+    red, green, blue = np.moveaxis(small, 2, 0)
+    largest = np.maximum(np.maximum(red, green), blue).astype(np.float32)
+    spread = largest - np.minimum(np.minimum(red, green), blue)
     background = ((spread < saturation * largest) & (largest >= pale)) | (largest <= black)
     return 1.0 - float(background.mean())
+
+
+def _tissue_factor(side: int, *, mpp: float) -> int:
+    """Return by how much a square of `side` px at `mpp` µm/px is averaged down to look for background."""
+    return max(1, min(round(TISSUE_MPP / mpp), side // 8))
 
 
 def tissue_by_channel_220(pixels: np.ndarray, *, mpp: float) -> float:
@@ -118,10 +130,14 @@ def tissue_by_channel_220(pixels: np.ndarray, *, mpp: float) -> float:
 
 @dataclass(frozen=True)
 class BackgroundRule:
-    """A measure of tissue, and whether a tile with exactly the largest allowed share of background is kept."""
+    """A measure of tissue, and whether a tile with exactly the largest allowed share of background is kept.
+
+    averages: whether the measure is of pixels averaged down to TISSUE_MPP, and not of the tile's own.
+    """
 
     tissue: Callable[..., float]
     keeps_the_limit: bool
+    averages: bool
 
     def keeps(self, tissue: float, *, max_background: float) -> bool:
         """Say whether a tile of this share of tissue is kept."""
@@ -131,8 +147,8 @@ class BackgroundRule:
 
 # The paper: tiles with more than 50 % background removed (Methods, Preprocessing). Its code: at least half.
 BACKGROUND_RULES = {
-    "saturation": BackgroundRule(tissue_by_saturation, keeps_the_limit=True),
-    "channel_220": BackgroundRule(tissue_by_channel_220, keeps_the_limit=False),
+    "saturation": BackgroundRule(tissue_by_saturation, keeps_the_limit=True, averages=True),
+    "channel_220": BackgroundRule(tissue_by_channel_220, keeps_the_limit=False, averages=False),
 }
 
 
@@ -192,11 +208,16 @@ def tile_slide(
     max_dark: float | None = None,
     min_sharpness: float | None = None,
     jpeg_quality: int = 90,
+    mpp_tolerance: float = slides.MPP_TOLERANCE,
     configured_mpp: float | None = None,
     md5: str = "",
     code_version: str = "",
+    threads: int = 1,
 ) -> None:
     """Cut a slide into tiles of `tile_px` px at `mpp` µm/px and write its tile store.
+
+    A slide of JPEG tiles is read by `jpeg_slides`, in `threads` threads; any other by OpenSlide, in one. What is read
+    is no coarser than `mpp` by more than `mpp_tolerance`, a share of it.
 
     A tile is kept unless `background_rule` finds more than `max_background` of it to be background, or it has more ink
     or dark area, or less sharpness, than the limits allow (`quality.Limits`). What these drop is listed with its
@@ -204,8 +225,8 @@ def tile_slide(
     file is not the one of `md5` ('' for any) or is damaged where it is read (`slides.check_level`), or that fails to be
     read anywhere while tiling, gets a store without tiles, with status `excluded` and the reason: one bad slide never
     stops a cohort. One that gives no tile, or next to none, is accepted and says why (`remark`). Memory is bounded by a
-    row of tiles.
-    The store is the same to the byte for the same slide and settings, and is moved into place when complete.
+    row of tiles. The store is the same to the byte for the same slide and settings, whatever `threads` is, and is moved
+    into place when complete.
 
     Paper: Methods, Preprocessing (512 px at 20x; tiles with more than 50 % background removed).
 
@@ -221,6 +242,7 @@ def tile_slide(
         "min_sharpness": min_sharpness,
         "jpeg_quality": jpeg_quality,
         "jpeg_subsampling": "4:4:4",
+        "mpp_tolerance": mpp_tolerance,
         "configured_mpp": configured_mpp,
         "filter": slides.FILTER_NAME,
     }
@@ -232,9 +254,9 @@ def tile_slide(
         try:
             with slides.open_slide(path_to_slide) as slide:
                 slides.check_md5(path_to_slide, md5)
-                lattice, kept, dropped = _write_accepted(partial, path_to_slide, slide, attributes, settings)
+                lattice, kept, dropped = _write_accepted(partial, path_to_slide, slide, attributes, settings, threads)
         except SlideRefused as refusal:
-            _write_excluded(partial, path_to_slide, attributes, refusal)
+            _write_excluded(partial, path_to_slide, attributes, refusal, threads)
             logger.warning("slide %s: excluded: %s", slide_id, refusal.reason)
             return
     seconds = time.perf_counter() - started
@@ -250,23 +272,122 @@ def cut_strips(slide: slides.ReadableSlide, lattice: Lattice, settings: dict[str
 
     The whole row is resampled at once, so that a tile's edge is made from both its sides.
     """
-    limits = quality.Limits(**{name: settings[name] for name in LIMITS})
-    rule = BACKGROUND_RULES[settings["background_rule"]]
+    judge = _Judge(lattice, settings)
     side = lattice.tile_px
     for row in range(lattice.rows if lattice.columns else 0):
         area = lattice.area_box(0, row, lattice.columns, row + 1)
-        image = slides.read_area(slide, area, (lattice.columns * side, side))
+        image = slides.read_area(slide, area, (lattice.columns * side, side), tolerance=settings["mpp_tolerance"])
         strip = []
         for column in range(lattice.columns):
             tile = image.crop((column * side, 0, (column + 1) * side, side))
-            tissue = rule.tissue(np.asarray(tile), mpp=lattice.mpp)
-            if rule.keeps(tissue, max_background=settings["max_background"]):
-                measures = quality.measure(tile, mpp=lattice.mpp)
-                reason = limits.reason(measures)
-                shown = tile.resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BOX) if reason else tile
-                encoded = encode(shown, quality=settings["jpeg_quality"])
-                strip.append(Tile(column, row, tissue, measures, reason, encoded))
+            tissue = judge.tissue(tile, mpp=lattice.mpp)
+            if judge.has_enough(tissue):
+                strip.append(judge.tile(column, row, tissue, tile))
         yield strip
+
+
+def cut_jpeg_strips(
+    level: jpeg_slides.JpegLevel,
+    overview: jpeg_slides.JpegLevel | None,
+    lattice: Lattice,
+    settings: dict[str, Any],
+    *,
+    threads: int,
+) -> Iterator[list[Tile]]:
+    """Do the same as `cut_strips` from the file's own tiles, in `threads` threads; a row without tissue is left out.
+
+    `overview` is a coarser level that tells what is background beyond doubt (`OVERVIEW_DOUBT`), so that nothing there
+    is decoded on `level`; None: all is decoded. What decides on the others is measured on the tiles themselves.
+
+    Raises SlideRefused as `jpeg_slides.read_areas` does, on `level` alone: a damaged overview is not used.
+    """
+    judge = _Judge(lattice, settings)
+    places = [(column, row) for row in range(lattice.rows) for column in range(lattice.columns)]
+    if overview is not None:
+        try:
+            places = _outside_background(overview, lattice, judge, places, threads=threads)
+        except SlideRefused as refusal:
+            logger.info("every tile is decoded, since the overview is damaged: %s", refusal.reason)
+
+    def cut(number: int, image: Image.Image) -> Tile | None:
+        tissue = judge.tissue(image, mpp=lattice.mpp)
+        return judge.tile(*places[number], tissue, image) if judge.has_enough(tissue) else None
+
+    cut_tiles = jpeg_slides.read_areas(
+        level, _boxes(lattice, places), _squares(len(places), lattice.tile_px), cut, threads=threads
+    )
+    for _, strip in groupby((tile for tile in cut_tiles if tile is not None), key=lambda tile: tile.row):
+        yield list(strip)
+
+
+def find_overview(
+    path_to_slide: str | Path,
+    slide: openslide.OpenSlide,
+    level: jpeg_slides.JpegLevel,
+    lattice: Lattice,
+    settings: dict[str, Any],
+) -> jpeg_slides.JpegLevel | None:
+    """Return the smallest level on which background can be told; None where none is coarser than `level`.
+
+    None too for a rule that looks at a tile's own pixels.
+    """
+    if not BACKGROUND_RULES[settings["background_rule"]].averages:
+        return None
+    scale = lattice.tile_level0_px / _overview_px(lattice)
+    found = jpeg_slides.find_level(path_to_slide, slide, scale, tolerance=settings["mpp_tolerance"])
+    return found if found is not None and found.scale > level.scale else None
+
+
+def _overview_px(lattice: Lattice) -> int:
+    """Return the side of a tile on the overview, in px of about TISSUE_MPP."""
+    return round(lattice.tile_px / _tissue_factor(lattice.tile_px, mpp=lattice.mpp))
+
+
+def _outside_background(
+    overview: jpeg_slides.JpegLevel, lattice: Lattice, judge: "_Judge", places: list[tuple[int, int]], *, threads: int
+) -> list[tuple[int, int]]:
+    """Return the tiles that may have enough tissue. Raises SlideRefused."""
+    side = _overview_px(lattice)
+    mpp = lattice.mpp * lattice.tile_px / side
+
+    def may_be(_: int, image: Image.Image) -> bool:
+        return judge.has_enough(judge.tissue(image, mpp=mpp) + OVERVIEW_DOUBT)
+
+    chosen = jpeg_slides.read_areas(
+        overview, _boxes(lattice, places), _squares(len(places), side), may_be, threads=threads
+    )
+    return [place for place, is_chosen in zip(places, chosen, strict=True) if is_chosen]
+
+
+def _boxes(lattice: Lattice, places: list[tuple[int, int]]) -> np.ndarray:
+    return np.array([lattice.tile_box(*place) for place in places]).reshape(-1, 4)
+
+
+def _squares(count: int, side: int) -> np.ndarray:
+    return np.full((count, 2), side)
+
+
+class _Judge:
+    """Which tiles of a slide have enough tissue, and what is kept of those."""
+
+    def __init__(self, lattice: Lattice, settings: dict[str, Any]) -> None:
+        self._mpp = lattice.mpp
+        self._limits = quality.Limits(**{name: settings[name] for name in LIMITS})
+        self._rule = BACKGROUND_RULES[settings["background_rule"]]
+        self._max_background = settings["max_background"]
+        self._jpeg_quality = settings["jpeg_quality"]
+
+    def tissue(self, image: Image.Image, *, mpp: float) -> float:
+        return self._rule.tissue(np.asarray(image), mpp=mpp)
+
+    def has_enough(self, tissue: float) -> bool:
+        return self._rule.keeps(tissue, max_background=self._max_background)
+
+    def tile(self, column: int, row: int, tissue: float, image: Image.Image) -> Tile:
+        measures = quality.measure(image, mpp=self._mpp)
+        reason = self._limits.reason(measures)
+        shown = image.resize((PICTURE_PX, PICTURE_PX), Image.Resampling.BOX) if reason else image
+        return Tile(column, row, tissue, measures, reason, encode(shown, quality=self._jpeg_quality))
 
 
 def remark(lattice: Lattice, *, kept: int, dropped: int) -> str:
@@ -299,6 +420,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
         "max_dark": (0, 1),
         "min_sharpness": (0, math.inf),
         "jpeg_quality": (1, 100),
+        "mpp_tolerance": (0, 0.25),
     }
     for name, (low, high) in ranges.items():
         value = settings[name]
@@ -312,9 +434,13 @@ def _write_accepted(
     slide: openslide.OpenSlide,
     attributes: dict[str, Any],
     settings: dict[str, Any],
+    threads: int,
 ) -> tuple[Lattice, int, int]:
     """Write the store of a slide; return its lattice and the tiles kept and dropped. Raises SlideRefused."""
-    facts = slides.inspect_open_slide(slide, target_mpp=settings["mpp"], configured_mpp=settings["configured_mpp"])
+    tolerance = settings["mpp_tolerance"]
+    facts = slides.inspect_open_slide(
+        slide, target_mpp=settings["mpp"], configured_mpp=settings["configured_mpp"], tolerance=tolerance
+    )
     lattice = lattice_of(
         width=facts.width,
         height=facts.height,
@@ -323,14 +449,24 @@ def _write_accepted(
         mpp=settings["mpp"],
     )
     try:
-        slides.check_level(path_to_slide, slide, slides.best_level(slide, lattice.tile_level0_px / lattice.tile_px))
+        scale = lattice.tile_level0_px / lattice.tile_px
+        level = jpeg_slides.find_level(path_to_slide, slide, scale, tolerance=tolerance)
+        number = slides.best_level(slide, scale, tolerance=tolerance)
+        slides.check_level(path_to_slide, slide, number, decode=level is None)
+        if level is None:
+            strips = cut_strips(slide, lattice, settings)
+            logger.info("read by OpenSlide, level %d", number)
+        else:
+            overview = find_overview(path_to_slide, slide, level, lattice, settings)
+            strips = cut_jpeg_strips(level, overview, lattice, settings, threads=threads)
+            logger.info("read by its JPEG tiles, level %d at %d/8, %d threads", number, level.eighths, threads)
         with _new_store(path) as store:
             pictures = _Pictures()
-            for strip in cut_strips(slide, lattice, settings):
+            for strip in strips:
                 _append(store, [tile for tile in strip if not tile.reason])
                 _append_dropped(store, [tile for tile in strip if tile.reason], pictures)
             pictures.write(store)
-            _write_thumbnail(store, slide)
+            _write_thumbnail(store, path_to_slide, slide, threads)
             kept, dropped = len(store["coords"]), len(store["dropped/coords"])
             reason = remark(lattice, kept=kept, dropped=dropped)
             _write_attributes(store, attributes, status=ACCEPTED, reason=reason, facts=facts, lattice=lattice)
@@ -340,13 +476,13 @@ def _write_accepted(
 
 
 def _write_excluded(
-    path: Path, path_to_slide: str | Path | None, attributes: dict[str, Any], refusal: SlideRefused
+    path: Path, path_to_slide: str | Path | None, attributes: dict[str, Any], refusal: SlideRefused, threads: int
 ) -> None:
     """Write the store of a slide that is not used, with its thumbnail where there can be one."""
     with _new_store(path) as store:
         try:
             with slides.open_slide(path_to_slide) as slide:
-                _write_thumbnail(store, slide)
+                _write_thumbnail(store, path_to_slide, slide, threads)
         except SlideRefused:
             logger.debug("no thumbnail of %s", path_to_slide)
         _write_attributes(store, attributes, status=EXCLUDED, reason=refusal.reason, facts=refusal.facts, lattice=None)
@@ -375,8 +511,9 @@ def _new_store(path: Path) -> Iterator[h5py.File]:
 
 def _append(store: h5py.File, strip: list[Tile]) -> None:
     _extend(store, strip)
-    for index, tile in enumerate(strip, len(store["tiles"]) - len(strip)):
-        store["tiles"][index] = tile.encoded
+    encoded = store["tiles"]
+    for index, tile in enumerate(strip, len(encoded) - len(strip)):
+        encoded[index] = tile.encoded
 
 
 def _append_dropped(store: h5py.File, strip: list[Tile], pictures: "_Pictures") -> None:
@@ -419,9 +556,22 @@ class _Pictures:
             store["dropped/picture"][index] = chosen[index]
 
 
-def _write_thumbnail(store: h5py.File, slide: slides.ReadableSlide) -> None:
-    image = slides.thumbnail(slide, longest_side=THUMBNAIL_PX)
+def _write_thumbnail(store: h5py.File, path_to_slide: str | Path, slide: openslide.OpenSlide, threads: int) -> None:
+    image = _thumbnail(path_to_slide, slide, threads)
     store.create_dataset("thumbnail", data=encode(image, quality=90), track_times=False)
+
+
+def _thumbnail(path_to_slide: str | Path, slide: openslide.OpenSlide, threads: int) -> Image.Image:
+    """Return the picture of a whole slide. Raises SlideRefused where neither way of reading can make it."""
+    width, _ = slides.thumbnail_size(slide, longest_side=THUMBNAIL_PX)
+    level = jpeg_slides.find_level(path_to_slide, slide, slide.level_dimensions[0][0] / width)
+    if level is not None:
+        try:
+            return jpeg_slides.thumbnail(level, slide, longest_side=THUMBNAIL_PX, threads=threads)
+        except SlideRefused as refusal:
+            # The level may be another than the tiles', and OpenSlide passes over more.
+            logger.debug("the thumbnail is OpenSlide's: %s", refusal.reason)
+    return slides.thumbnail(slide, longest_side=THUMBNAIL_PX)
 
 
 def _write_attributes(
