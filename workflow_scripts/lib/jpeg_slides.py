@@ -261,7 +261,9 @@ def _area(level: JpegLevel, box: np.ndarray, size: np.ndarray) -> _Area:
 
 def _span(near: float, far: float, *, outputs: int, available: int) -> _Span:
     """Plan to take [near, far) decoded pixels along an axis, with those beside it that the filter needs."""
-    margin = slides.FILTER_SUPPORT * max(1.0, (far - near) / outputs) + 1
+    # Pixels that are those of the output need no filter, and Pillow leaves it out where it is given nothing else.
+    is_whole = near == round(near) and far - near == outputs and far <= available
+    margin = 0 if is_whole else slides.FILTER_SUPPORT * max(1.0, (far - near) / outputs) + 1
     first = min(max(0, math.floor(near - margin)), available - 1)
     last = max(first + 1, min(math.ceil(far + margin), available))
     return _Span(first, last, max(0, math.ceil(far) - last), near - first, far - first)
