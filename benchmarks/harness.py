@@ -1,0 +1,217 @@
+"""The harness: contenders in turn, round by round, and what they ran on.
+
+Other work on the machine makes a clock unreliable and leaves a ratio of neighbours in time mostly alone. So contenders
+take turns, in another order each round, and what is believed is a median over rounds.
+"""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import psutil
+
+from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.files import write_table, writing
+
+RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
+COLUMNS = ["contender", "round", "seconds", "work", "unit", "peak_mb"]
+# The round of the first calls: nothing is imported yet, allocated or in the machine's memory.
+COLD = 0
+# Packages whose versions a timing may depend on.
+PACKAGES = (
+    "h5py",
+    "numpy",
+    "openslide-bin",
+    "openslide-python",
+    "pillow",
+    "simplejpeg",
+    "snakemake",
+    "torch",
+    "torchvision",
+)
+# How often memory is looked at, in seconds; a process's own peak is the kernel's, and is not missed.
+LOOK_EVERY = 0.05
+
+
+class Usage(NamedTuple):
+    """What a command took: wall time in seconds, and the peak of its memory in MB (10⁶ bytes), children included."""
+
+    seconds: float
+    peak_mb: float
+
+
+def compare(
+    subject: str,
+    contenders: Mapping[str, Callable[[], float | Usage | None]],
+    *,
+    work: float,
+    unit: str,
+    rounds: int = 5,
+    inputs: Sequence[str | Path] = (),
+    versions: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Run contenders in turn, `rounds` times after a cold round, and write `results/benchmarks/<subject>.tsv`.
+
+    contenders: functions by what they are called; the first is what a page compares the others with, unless it says
+    otherwise. One returns None, and its wall time counts; or the seconds that it measured itself, to leave out what is
+    not the subject; or a `Usage`, of a command in a process of its own.
+    work, unit: what one call does, such as 144 tiles; speed is work by seconds.
+    inputs: files that are dropped from the machine's memory before each call of the cold round.
+    versions: of packages that are not in this environment.
+
+    Returns the table: a row per contender and round, `COLUMNS`, round 0 the cold one; `peak_mb` is missing where no
+    process of its own was measured. Beside it `<subject>.json` says what it ran on.
+    """
+    names = list(contenders)
+    rows = []
+    for number in range(rounds + 1):
+        # Each is first, last and in between as often as another.
+        for name in names[number % len(names) :] + names[: number % len(names)]:
+            if number == COLD:
+                forget(inputs)
+            started = time.perf_counter()
+            found = contenders[name]()
+            elapsed = time.perf_counter() - started
+            usage = found if isinstance(found, Usage) else Usage(elapsed if found is None else found, float("nan"))
+            rows.append((name, number, usage.seconds, work, unit, usage.peak_mb))
+            print(f"{subject}: {name}, {'cold' if number == COLD else f'round {number}'}: {usage.seconds:.3f} s")
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    write(subject, table, versions=versions)
+    return table
+
+
+def write(subject: str, table: pd.DataFrame, *, versions: Mapping[str, str] | None = None) -> None:
+    """Write a table of measurements of any shape as `results/benchmarks/<subject>.tsv`, and what they were made on."""
+    write_table(table, RESULTS / f"{subject}.tsv")
+    with writing(RESULTS / f"{subject}.json") as partial:
+        partial.write_text(json.dumps(conditions() | {"versions": _versions(versions or {})}, indent=1) + "\n")
+
+
+def in_process(command: Sequence[str | Path], **options: object) -> Usage:
+    """Run a command in a process of its own, and measure its wall time and its peak of memory.
+
+    The peak is the largest sum of what it and its children take, memory that they share counted once, as looked at
+    twenty times a second; or the largest of a single process, which the kernel keeps, where that is more.
+    options: of `subprocess.Popen`, such as `cwd` and `env`. Raises InputError where the command fails.
+    """
+    started = time.perf_counter()
+    process = subprocess.Popen([str(word) for word in command], stdout=subprocess.DEVNULL, **options)
+    looks, ended = [0], threading.Event()
+
+    def look() -> None:
+        while not ended.wait(LOOK_EVERY):
+            looks.append(_memory(process.pid))
+
+    watcher = threading.Thread(target=look)
+    watcher.start()
+    _, status, resources = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    ended.set()
+    watcher.join()
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise InputError(f"{' '.join(map(str, command))}: ended with {process.returncode}; run it alone to see why")
+    return Usage(seconds, max(max(looks), resources.ru_maxrss * 1024) / 1e6)
+
+
+def _memory(pid: int) -> int:
+    """Bytes that a process and its children take, what they share counted once."""
+    total = 0
+    try:
+        main = psutil.Process(pid)
+        family = [main, *main.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return 0
+    for member in family:
+        try:
+            total += member.memory_full_info().pss
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+    return total
+
+
+def forget(paths: Sequence[str | Path]) -> None:
+    """Have the machine drop files from its memory, so that they are read from the disk again."""
+    for path in paths:
+        with open(path, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def conditions() -> dict[str, object]:
+    """The machine as a timing sees it: processor, the cores that this process may use, memory, system."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "system": platform.system(),
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+    }
+
+
+def _processor() -> str:
+    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+        if line.startswith("model name"):
+            return line.split(":", 1)[1].strip()
+    return platform.machine()
+
+
+def _versions(others: Mapping[str, str]) -> dict[str, str]:
+    own = {"python": platform.python_version()} | {package: version(package) for package in PACKAGES}
+    return dict(sorted((own | dict(others)).items()))
+
+
+def on_cores(number: int) -> None:
+    """Keep this process and its children on so many of the cores that it may use: the last ones, as a rule idle."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-number:])
+
+
+def python(*arguments: str | Path) -> list[str]:
+    """The command that runs this Python with arguments."""
+    return [sys.executable, *map(str, arguments)]
+
+
+# What a table says
+
+
+def speeds(table: pd.DataFrame) -> pd.DataFrame:
+    """Speed, memory and ratio of each contender, in the order of the table.
+
+    Returns columns `contender`, `unit`, `cold` (speed of the cold round), `speed` (median over the warm rounds), `low`
+    and `high` (the slowest and the fastest of them), `peak_mb` (largest), all in work a second but the last.
+    """
+    rows = []
+    for name, rounds in table.groupby("contender", sort=False):
+        speed = rounds["work"] / rounds["seconds"]
+        warm = speed[rounds["round"] != COLD]
+        cold = speed[rounds["round"] == COLD].median()
+        rows.append(
+            (name, rounds["unit"].iloc[0], cold, warm.median(), warm.min(), warm.max(), rounds["peak_mb"].max())
+        )
+    return pd.DataFrame(rows, columns=["contender", "unit", "cold", "speed", "low", "high", "peak_mb"])
+
+
+def ratios(table: pd.DataFrame, *, to: str) -> pd.DataFrame:
+    """How many times as fast as the contender `to` each is: of neighbours in time, round by round.
+
+    Returns columns `contender`, `ratio` (median over the warm rounds), `low`, `high`. Raises InputError for a
+    contender that is not there.
+    """
+    warm = table[table["round"] != COLD]
+    speed = (warm["work"] / warm["seconds"]).groupby([warm["round"], warm["contender"]]).first().unstack()
+    if to not in speed:
+        raise InputError(f"no contender {to!r} among {', '.join(map(str, speed))}")
+    found = speed.div(speed[to], axis=0)
+    names = list(dict.fromkeys(table["contender"]))
+    return pd.DataFrame(
+        [(name, found[name].median(), found[name].min(), found[name].max()) for name in names],
+        columns=["contender", "ratio", "low", "high"],
+    )
