@@ -4,9 +4,10 @@ CORES ?= $(shell nproc)
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+PEERS := .venv-peers/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo controls doctor submissions test test-results test-colon test-cluster test-matrix lint format lock clean
+.PHONY: help demo controls doctor submissions test test-results test-colon test-cluster test-matrix bench lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +42,9 @@ test-cluster: $(READY) ## tests on a real SLURM of three virtual nodes (needs ro
 test-matrix: ## the tests with the oldest and the newest torch, and on Python 3.12 where there is one
 	bash tests/matrix.sh
 
+bench: $(READY) $(PEERS) ## how fast each part is, beside its limit and what people use today; BENCH=tiling for one
+	$(BIN)/python -m benchmarks $(BENCH)
+
 lint: $(READY) ## ruff, snakefmt and snakemake --lint
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -70,3 +74,9 @@ $(READY): envs/requirements.lock
 	@$(PYTHON) -m venv --clear $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement envs/requirements.lock
 	@touch $(READY)
+
+$(PEERS): envs/peers.txt
+	@echo "making the environment of what ours is compared with in .venv-peers (a minute)"
+	@$(PYTHON) -m venv --clear .venv-peers
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement envs/peers.txt
+	@touch $(PEERS)

@@ -7,8 +7,7 @@ from pathlib import Path
 from benchmarks import harness
 
 # What is no subject: the harness and the page, and what subjects run in processes of their own.
-NO_SUBJECT = {"harness", "page", "peers", "plain_loop"}
-CORES = 2
+NO_SUBJECT = {"harness", "page", "peers", "ours"}
 
 
 def subjects() -> list[str]:
@@ -22,7 +21,7 @@ def main(chosen: list[str]) -> None:
     unknown = set(chosen) - set(subjects())
     if unknown:
         sys.exit(f"no such subject: {', '.join(sorted(unknown))}; there are {', '.join(subjects())}")
-    harness.on_cores(CORES)
+    harness.on_two_cores()
     failed = [
         name
         for name in chosen or subjects()

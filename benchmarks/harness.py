@@ -22,7 +22,9 @@ import psutil
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import write_table, writing
 
-RESULTS = Path(__file__).parents[1] / "results" / "benchmarks"
+REPOSITORY = Path(__file__).resolve().parents[1]
+RESULTS = REPOSITORY / "results" / "benchmarks"
+CORES = 2
 COLUMNS = ["contender", "round", "seconds", "work", "unit", "peak_mb"]
 # The round of the first calls: nothing is imported yet, allocated or in the machine's memory.
 COLD = 0
@@ -43,15 +45,22 @@ LOOK_EVERY = 0.05
 
 
 class Usage(NamedTuple):
-    """What a command took: wall time in seconds, and the peak of its memory in MB (10⁶ bytes), children included."""
+    """What a command took: wall time in seconds, and the peak of its memory in MB (10⁶ bytes), children included.
+
+    work: how much it did, where contenders differ in that; None for what `compare` was told.
+    """
 
     seconds: float
     peak_mb: float
+    work: float | None = None
+
+
+Contender = Callable[[], float | Usage | None]
 
 
 def compare(
     subject: str,
-    contenders: Mapping[str, Callable[[], float | Usage | None]],
+    contenders: Mapping[str, Contender],
     *,
     work: float,
     unit: str,
@@ -59,17 +68,34 @@ def compare(
     inputs: Sequence[str | Path] = (),
     versions: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
-    """Run contenders in turn, `rounds` times after a cold round, and write `results/benchmarks/<subject>.tsv`.
+    """Run contenders in turn, and write `results/benchmarks/<subject>.tsv`, the table of `measure`, which it returns.
+
+    Beside it `<subject>.json` says what it ran on. versions: of packages that are not in this environment.
+    """
+    table = measure(subject, contenders, work=work, unit=unit, rounds=rounds, inputs=inputs)
+    write(subject, table, versions=versions)
+    return table
+
+
+def measure(
+    subject: str,
+    contenders: Mapping[str, Contender],
+    *,
+    work: float,
+    unit: str,
+    rounds: int,
+    inputs: Sequence[str | Path] = (),
+) -> pd.DataFrame:
+    """Run contenders in turn, a cold round and then `rounds`, and return what each took.
 
     contenders: functions by what they are called; the first is what a page compares the others with, unless it says
     otherwise. One returns None, and its wall time counts; or the seconds that it measured itself, to leave out what is
     not the subject; or a `Usage`, of a command in a process of its own.
     work, unit: what one call does, such as 144 tiles; speed is work by seconds.
     inputs: files that are dropped from the machine's memory before each call of the cold round.
-    versions: of packages that are not in this environment.
 
-    Returns the table: a row per contender and round, `COLUMNS`, round 0 the cold one; `peak_mb` is missing where no
-    process of its own was measured. Beside it `<subject>.json` says what it ran on.
+    The table has a row per contender and round, and `COLUMNS`; round 0 is the cold one; `peak_mb` is missing where no
+    process of its own was measured.
     """
     names = list(contenders)
     rows = []
@@ -82,11 +108,13 @@ def compare(
             found = contenders[name]()
             elapsed = time.perf_counter() - started
             usage = found if isinstance(found, Usage) else Usage(elapsed if found is None else found, float("nan"))
-            rows.append((name, number, usage.seconds, work, unit, usage.peak_mb))
-            print(f"{subject}: {name}, {'cold' if number == COLD else f'round {number}'}: {usage.seconds:.3f} s")
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    write(subject, table, versions=versions)
-    return table
+            done = work if usage.work is None else usage.work
+            rows.append((name, number, usage.seconds, done, unit, usage.peak_mb))
+            which = "cold" if number == COLD else f"round {number}"
+            print(f"{subject}: {name}, {which}: {usage.seconds:.3f} s", flush=True)
+    return pd.DataFrame(rows, columns=COLUMNS).sort_values(
+        "contender", key=lambda column: column.map(names.index), kind="stable", ignore_index=True
+    )
 
 
 def write(subject: str, table: pd.DataFrame, *, versions: Mapping[str, str] | None = None) -> None:
@@ -169,14 +197,42 @@ def _versions(others: Mapping[str, str]) -> dict[str, str]:
     return dict(sorted((own | dict(others)).items()))
 
 
-def on_cores(number: int) -> None:
-    """Keep this process and its children on so many of the cores that it may use: the last ones, as a rule idle."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-number:])
+def on_two_cores() -> None:
+    """Keep this process and its children on two of the cores that it may use: the last, which systems use least."""
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-CORES:])
+
+
+def real_input(path: str) -> Path:
+    """A real input that lies beside a checkout on the developers' machines; ends the subject in one line without it."""
+    found = REPOSITORY.parent / "shared" / "data" / path
+    if not found.exists():
+        print(f"skipped: {found} is absent")
+        sys.exit(0)
+    return found
 
 
 def python(*arguments: str | Path) -> list[str]:
     """The command that runs this Python with arguments."""
     return [sys.executable, *map(str, arguments)]
+
+
+# What people use today
+
+PEERS = REPOSITORY / ".venv-peers"
+
+
+def peer(job: str) -> list[str]:
+    """The command that has a peer do a job; the input and a folder for what it makes are to follow."""
+    if not (PEERS / ".ready").exists():
+        sys.exit("what ours is compared with is not installed: `make bench` does that")
+    return [str(PEERS / "bin" / "python"), "-W", "ignore", str(REPOSITORY / "benchmarks" / "peers.py"), job]
+
+
+def peer_versions(*packages: str) -> dict[str, str]:
+    """The versions of some packages in the environment of the peers."""
+    pins = (REPOSITORY / "envs" / "peers.txt").read_text(encoding="utf-8").splitlines()
+    pinned = dict(line.split("==") for line in pins if "==" in line)
+    return {package: pinned[package] for package in packages}
 
 
 # What a table says
