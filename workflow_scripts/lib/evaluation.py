@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import false_discovery_control, spearmanr
 
 from workflow_scripts.lib import predictions
 from workflow_scripts.lib import scores as slide_scoring
@@ -231,6 +230,9 @@ def correlations(labels: Mapping[str, pd.DataFrame], slide_scores: pd.DataFrame,
     tested = table["p"].notna()
     table["p_fdr"] = np.nan
     if tested.any():
+        # Here and below, because the import takes half a second, and one job of this room's five needs it.
+        from scipy.stats import false_discovery_control
+
         table.loc[tested, "p_fdr"] = false_discovery_control(table.loc[tested, "p"], method="bh")
     return table
 
@@ -322,6 +324,8 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
 def _spearman(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
     if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return np.nan, np.nan
+    from scipy.stats import spearmanr
+
     result = spearmanr(first, second)
     return float(result.statistic), float(result.pvalue)
 

@@ -5,10 +5,12 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
-
-import pandas as pd
+from typing import TYPE_CHECKING
 
 from workflow_scripts.lib.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @contextmanager
@@ -33,17 +35,20 @@ def writing(path: str | Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
-def write_table(frame: pd.DataFrame, path: str | Path) -> None:
+def write_table(frame: "pd.DataFrame", path: str | Path) -> None:
     """Write a TSV with a header; missing values are empty, floats are written in the shortest form that reads back."""
     with writing(path) as partial:
         frame.to_csv(partial, sep="\t", index=False, na_rep="", lineterminator="\n")
 
 
-def read_table(path: str | Path, *, text: Collection[str] = ()) -> pd.DataFrame:
+def read_table(path: str | Path, *, text: Collection[str] = ()) -> "pd.DataFrame":
     """Read a TSV. Only an empty cell is missing ("NA" is text); columns in `text` stay str, with "" for missing.
 
     Numbers are read to the last bit. Raises InputError when the file is empty or is not a table.
     """
+    # Here, because the import is half of what a job that tiles a slide imports, and that job has no table.
+    import pandas as pd
+
     try:
         frame = pd.read_csv(
             path,

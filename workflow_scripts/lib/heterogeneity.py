@@ -9,7 +9,6 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import hypergeom
 
 from workflow_scripts.lib.cartography import NEGATIVE, NO_TISSUE, POSITIVE, Cartography
 from workflow_scripts.lib.errors import InputError
@@ -219,6 +218,9 @@ def _index(counts: np.ndarray, denominator: Denominator) -> np.ndarray:
 
 def _exact_null(counts: np.ndarray, denominator: Denominator) -> tuple[np.ndarray, np.ndarray]:
     """The HTI of each possible number of tiles with both of two traits, and that number's probability."""
+    # Here, because the import takes half a second, and every figure takes this room's names.
+    from scipy.stats import hypergeom
+
     only_a, only_b, both, neither = (int(count) for count in counts)
     total, of_a, of_b = only_a + only_b + both + neither, only_a + both, only_b + both
     shared = np.arange(max(0, of_a + of_b - total), min(of_a, of_b) + 1)
