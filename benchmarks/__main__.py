@@ -7,7 +7,7 @@ from pathlib import Path
 from benchmarks import harness
 
 # What is no subject: the harness and the page, and what subjects run in processes of their own.
-NO_SUBJECT = {"harness", "page", "peers", "ours"}
+NO_SUBJECT = {"harness", "page", "sections", "peers", "ours"}
 
 
 def subjects() -> list[str]:

@@ -40,7 +40,7 @@ def imported(*folders: str) -> set[str]:
                     names.update(alias.name.split(".")[0] for alias in node.names)
                 elif isinstance(node, ast.ImportFrom) and node.module:
                     names.add(node.module.split(".")[0])
-    own = {"workflow_scripts", "tests", *(path.stem for path in (REPOSITORY / "tests").rglob("*.py"))}
+    own = {"workflow_scripts", "benchmarks", "tests", *(path.stem for path in (REPOSITORY / "tests").rglob("*.py"))}
     return names - set(sys.stdlib_module_names) - own
 
 
@@ -62,7 +62,12 @@ def test_conda_installs_from_the_one_lock():
 
 
 def test_there_is_one_lock():
-    assert sorted(path.name for path in ENVS.iterdir()) == ["histocarta.yaml", "requirements.in", "requirements.lock"]
+    assert sorted(path.name for path in ENVS.iterdir()) == [
+        "histocarta.yaml",
+        "peers.txt",
+        "requirements.in",
+        "requirements.lock",
+    ]
 
 
 @pytest.mark.parametrize("found", [LOCK, DIRECT], ids=["lock", "in"])
@@ -88,6 +93,12 @@ def test_every_package_that_the_workflow_imports_is_a_direct_dependency():
 def test_every_package_that_the_tests_import_is_in_the_lock():
     for name, packages in distributions(imported("tests")).items():
         assert packages & set(LOCK), f"{name} is imported by a test, and none of {packages} is in the lock"
+
+
+def test_every_package_that_the_benchmarks_import_is_in_the_lock_or_a_peer():
+    names = imported("benchmarks") - set(pins("peers.txt"))
+    for name, packages in distributions(names).items():
+        assert packages & set(LOCK), f"{name} is imported by a benchmark, and none of {packages} is in the lock"
 
 
 def test_the_packages_that_a_result_names_are_direct_dependencies():
