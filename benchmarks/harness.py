@@ -239,20 +239,27 @@ def peer_versions(*packages: str) -> dict[str, str]:
 
 
 def speeds(table: pd.DataFrame) -> pd.DataFrame:
-    """Speed, memory and ratio of each contender, in the order of the table.
+    """Speed and memory of each contender, in the order of the table.
 
-    Returns columns `contender`, `unit`, `cold` (speed of the cold round), `speed` (median over the warm rounds), `low`
-    and `high` (the slowest and the fastest of them), `peak_mb` (largest), all in work a second but the last.
+    Returns columns `contender`, `unit`; in work a second `cold` (of the cold round), `speed` (median over the warm
+    rounds), `low` and `high` (the slowest and the fastest of them); `seconds` (median of them) and `peak_mb` (largest).
     """
     rows = []
     for name, rounds in table.groupby("contender", sort=False):
         speed = rounds["work"] / rounds["seconds"]
-        warm = speed[rounds["round"] != COLD]
+        is_warm = warm_rounds(rounds)
+        warm = speed[is_warm]
         cold = speed[rounds["round"] == COLD].median()
-        rows.append(
-            (name, rounds["unit"].iloc[0], cold, warm.median(), warm.min(), warm.max(), rounds["peak_mb"].max())
-        )
-    return pd.DataFrame(rows, columns=["contender", "unit", "cold", "speed", "low", "high", "peak_mb"])
+        seconds = rounds["seconds"][is_warm].median()
+        of_rounds = (cold, warm.median(), warm.min(), warm.max(), seconds, rounds["peak_mb"].max())
+        rows.append((name, rounds["unit"].iloc[0], *of_rounds))
+    return pd.DataFrame(rows, columns=["contender", "unit", "cold", "speed", "low", "high", "seconds", "peak_mb"])
+
+
+def warm_rounds(table: pd.DataFrame) -> pd.Series:
+    """Which rows are of warm rounds; all, where what took long was run once."""
+    is_warm = table["round"] != COLD
+    return is_warm if is_warm.any() else ~is_warm
 
 
 def ratios(table: pd.DataFrame, *, to: str) -> pd.DataFrame:
@@ -261,7 +268,7 @@ def ratios(table: pd.DataFrame, *, to: str) -> pd.DataFrame:
     Returns columns `contender`, `ratio` (median over the warm rounds), `low`, `high`. Raises InputError for a
     contender that is not there.
     """
-    warm = table[table["round"] != COLD]
+    warm = table[warm_rounds(table)]
     speed = (warm["work"] / warm["seconds"]).groupby([warm["round"], warm["contender"]]).first().unstack()
     if to not in speed:
         raise InputError(f"no contender {to!r} among {', '.join(map(str, speed))}")

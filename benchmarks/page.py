@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks import harness
-from benchmarks.sections import SECTIONS, Section
+from benchmarks.sections import INTRODUCTION, SECTIONS, Section
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.files import read_table, writing
 
@@ -48,7 +48,7 @@ def main(*, made: Path = harness.RESULTS, folder: Path = FOLDER, page: Path = DO
     keep_new(made, folder)
     measured = read_all(folder)
     for section in sections_of(measured):
-        found = {name: measured[name] for name in section.subjects if name in measured}
+        found = tables_of(section, measured)
         if figure := draw(section, found):
             style.save(figure, folder / f"{section.name}.png", made_by={"tables": sorted(found)})
     with writing(page) as partial:
@@ -72,12 +72,18 @@ def read_all(folder: Path) -> dict[str, Measured]:
 
 
 def sections_of(subjects: Iterable[str]) -> list[Section]:
-    """The sections that have a table, and one for each table that no section knows."""
-    known = {subject for section in SECTIONS for subject in section.subjects}
-    strangers = [
-        Section(name, name.replace("_", " ").capitalize(), "", {name: ""}) for name in subjects if name not in known
-    ]
-    return [section for section in (*SECTIONS, *strangers) if set(section.subjects) & set(subjects)]
+    """The sections that have a table, and one for each table that no section has."""
+    subjects = list(subjects)
+    strangers = [name for name in subjects if not any(section.has(name) for section in SECTIONS)]
+    sections = (*SECTIONS, *(Section(name, name.replace("_", " ").capitalize(), "", {}) for name in strangers))
+    return [section for section in sections if any(map(section.has, subjects))]
+
+
+def tables_of(section: Section, measured: Mapping[str, Measured]) -> dict[str, Measured]:
+    """A section's tables: those that it names, in its order, and then the others."""
+    own = [name for name in measured if section.has(name)]
+    named = [name for name in section.subjects if name in own]
+    return {name: measured[name] for name in (*named, *(name for name in own if name not in named))}
 
 
 # The page
@@ -88,27 +94,15 @@ def write_page(measured: Mapping[str, Measured]) -> str:
     parts = [
         "# Performance",
         "<!-- Written by `python -m benchmarks.page` from docs/performance/*.tsv; edit benchmarks/sections.py. -->",
-        filled(
-            "How fast each part is, beside its limit and beside what people use today. `make bench` measures all of it"
-            " anew on two cores, `make bench BENCH=tiling` one subject; what it is compared with is installed from"
-            " `envs/peers.txt` into an environment of its own. It takes an hour, and real slides that are not in the"
-            " repository; where these are absent, a subject says so and is left out."
-        ),
-        filled(
-            "Contenders take turns, in another order each round, because other work on a machine makes a clock"
-            " unreliable and leaves the ratio of neighbours in time mostly alone. **Speed** is the median of the warm"
-            " rounds, with the slowest and the fastest; **cold** is the first round, for which the input was dropped"
-            " from the machine's memory; a **ratio** is taken within each round, and its median and range are given."
-            " **Memory** is the peak of a process and its children."
-        ),
+        *paragraphs(INTRODUCTION),
     ]
     for section in sections_of(measured):
-        found = {name: measured[name] for name in section.subjects if name in measured}
+        found = tables_of(section, measured)
         parts += [f"## {section.title}", *paragraphs(section.text)]
         if has_figure(section, found):
             parts.append(f"![{section.title}](performance/{section.name}.png)")
         for name, of_subject in found.items():
-            title = section.subjects[name]
+            title = section.heading(name)
             parts += [f"### {title}"] * bool(title)
             parts += [table_of(name, of_subject, section.reference), where(of_subject.conditions)]
         parts += paragraphs(section.after)
@@ -158,11 +152,11 @@ def comparison(table: pd.DataFrame, reference: str) -> str:
     ratios = harness.ratios(table, to=to).set_index("contender")
     unit = speeds["unit"].iloc[0]
     has_memory = bool(speeds["peak_mb"].notna().any())
-    header = ["", f"{unit}/s", "range", "cold", f"times {to}", "range", *["peak MB"] * has_memory]
+    header = ["", "s", f"{unit}/s", "range", "cold", f"times {to}", "range", *["peak MB"] * has_memory]
     rows = []
     for row in speeds.itertuples():
         ratio = ratios.loc[row.contender]
-        cells = [row.contender, number(row.speed), span(row.low, row.high), number(row.cold)]
+        cells = [row.contender, number(row.seconds), number(row.speed), span(row.low, row.high), number(row.cold)]
         cells += ["1", ""] if row.contender == to else [number(ratio["ratio"]), span(ratio["low"], ratio["high"])]
         rows.append([*cells, *[number(row.peak_mb)] * has_memory])
     return markdown(header, rows)
@@ -309,7 +303,7 @@ def draw(section: Section, found: Mapping[str, Measured]) -> Figure | None:
         return None
     if section.name in PLOTS:
         return PLOTS[section.name](found)
-    compared = {section.subjects[name]: one.table for name, one in found.items() if one.is_comparison}
+    compared = {section.heading(name): one.table for name, one in found.items() if one.is_comparison}
     return draw_comparisons(compared)
 
 
@@ -323,7 +317,7 @@ def draw_comparisons(compared: Mapping[str, pd.DataFrame]) -> Figure:
         speeds = harness.speeds(table)
         for place, row in enumerate(speeds.itertuples()):
             colour = OURS if row.contender.startswith("ours") else OTHERS
-            warm = table[(table["contender"] == row.contender) & (table["round"] != harness.COLD)]
+            warm = table[(table["contender"] == row.contender) & harness.warm_rounds(table)]
             axes.barh(place, row.speed, height=0.55, color=colour, alpha=0.85)
             each = warm["work"] / warm["seconds"]
             axes.scatter(

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 class Section:
     """A part of the page.
 
-    name: of its plot's file. text: before its tables; after: below them; paragraphs are set apart by an empty line.
-    subjects: its tables by their names, with their headings. reference: the contender that others of a table are
-    compared with; the first, where a table has none of that name.
+    name: of its plot's file; a table that is called so, or so and more after a `_`, is the section's. subjects: further
+    tables, and the headings of those that have one. text: before its tables; after: below them; paragraphs are set
+    apart by an empty line. reference: the contender that others of a table are compared with; the first, where a table
+    has none of that name.
     """
 
     name: str
@@ -19,6 +20,28 @@ class Section:
     reference: str = ""
     after: str = ""
 
+    def has(self, subject: str) -> bool:
+        """Whether a table is the section's."""
+        return subject == self.name or subject.startswith(f"{self.name}_")
+
+    def heading(self, subject: str) -> str:
+        """What a table is called on the page; nothing for one that needs no name beside its section's."""
+        rest = subject.removeprefix(self.name).replace("_", " ").strip()
+        return self.subjects.get(subject, rest and rest[0].upper() + rest[1:])
+
+
+INTRODUCTION = """
+How fast each part is, beside its limit and beside what people use today. `make bench` measures all of it anew on two
+cores, which takes about an hour, and `make bench BENCH=tiling` one subject. What ours is compared with is installed
+from `envs/peers.txt` into an environment of its own. Some of the input is real slides, which are not in the repository;
+where they are absent, a subject says so and is left out.
+
+Contenders take turns, in another order each round, because other work on a machine makes a clock unreliable and leaves
+the ratio of neighbours in time mostly alone. Seconds and speed are medians of the warm rounds, with the slowest and the
+fastest of them as a range. **Cold** is the round before: a slide is dropped from the machine's memory for it, and what
+runs in one process allocates its memory in it. A **ratio** is taken within each round, and its median and range are
+given. Memory is the peak of a process and its children, 10⁶ bytes to the MB.
+"""
 
 SECTIONS = (
     Section(
@@ -44,6 +67,7 @@ SECTIONS = (
             "tiling": "From the first import to the last byte",
             "tiling_without_imports": "The same runs without imports",
             "tiling_bound": "Beside decoding the same source tiles, and nothing else",
+            "tiling_process": "The same with imports, in processes of their own",
             "tiling_memory": "Memory by the size of the slide",
         },
         reference="hs2p, two workers",
@@ -75,6 +99,34 @@ SECTIONS = (
         },
     ),
     Section(
+        "training",
+        "Training",
+        """
+        Steps of training from tile stores (tiles read in random order, decoded, augmented) beside the same steps on
+        batches that lie in memory already. A table is named by network, side of a tile in px, and threads of torch.
+        """,
+        {},
+    ),
+    Section(
+        "prediction",
+        "Prediction",
+        """
+        Models applied to a slide's store beside the same models on its tiles in memory; tables are named as those of
+        training. What ten models in one pass save is what nine decodings cost: there, processor time counts, and the
+        models are next to nothing.
+        """,
+        {"prediction_passes": "Ten models in one pass", "prediction_memory": "Memory by the number of tiles"},
+    ),
+    Section(
+        "planning",
+        "Planning",
+        """
+        A dry run of the published study of breast cancer, its ten traits and five rounds, by the number of slides:
+        before anything is made, when the cohort is assembled, and when all is there and nothing is to be done.
+        """,
+        {},
+    ),
+    Section(
         "startup",
         "Start-up",
         """
@@ -83,6 +135,6 @@ SECTIONS = (
         torch, and the doctor, which counts GPUs; only those that draw import matplotlib. Tests hold them to
         that. A package is large where its import takes a tenth of a second or more.
         """,
-        {"startup": ""},
+        {},
     ),
 )

@@ -78,6 +78,11 @@ def test_a_ratio_is_taken_within_a_round():
     assert found.loc["a"].tolist() == [1.0, 1.0, 1.0]
 
 
+def test_what_was_run_once_counts_as_it_was():
+    assert harness.speeds(table(a=[2.0]))["speed"].tolist() == [5.0]
+    assert harness.ratios(table(a=[2.0], b=[4.0]), to="a")["ratio"].tolist() == [1.0, 0.5]
+
+
 def test_a_ratio_to_a_contender_that_is_not_there_says_who_is():
     with pytest.raises(InputError, match="no contender 'x' among a"):
         harness.ratios(table(a=[1.0, 1.0]), to="x")
@@ -131,10 +136,9 @@ def test_a_subject_that_is_measured_again_leaves_the_others(tmp_path):
         (folder / f"{name}.json").write_text(json.dumps(conditions))
     page.main(made=made, folder=kept, page=tmp_path / "page.md")
     text = (tmp_path / "page.md").read_text()
-    assert (
-        "| ours | 10.0 | 10.0–10.0 | 10.0 | 1 |  |\n| other | 2.50 | 2.50–2.50 | 2.50 | 0.250 | 0.250–0.250 |" in text
-    )
-    assert "| ours | 5.00 | 5.00–5.00 |" in text
+    assert "| ours | 1.00 | 10.0 | 10.0–10.0 | 10.0 | 1 |  |" in text
+    assert "| other | 4.00 | 2.50 | 2.50–2.50 | 2.50 | 0.250 | 0.250–0.250 |" in text
+    assert "| ours | 2.00 | 5.00 | 5.00–5.00 |" in text
     assert {path.name for path in kept.glob("*.png")} == {"one.png", "two.png"}
 
 

@@ -49,7 +49,7 @@ TRAITS = "traits"
 # What stands beside the traits' names in our files: tiles without a trait, the tiles' places, and other maps.
 RESERVED_TRAITS = ("none", "coords", HETEROGENEITY, TUMOUR, TRAITS)
 # What stands beside the cohorts' folders under results/.
-RESERVED_COHORTS = ("input", "filters", "efficiency")
+RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks")
 # The label of tiles under no annotation, see `annotations.label_tiles`.
 BACKGROUND = "background"
 
