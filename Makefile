@@ -78,5 +78,6 @@ $(READY): envs/requirements.lock
 $(PEERS): envs/peers.txt
 	@echo "making the environment of what ours is compared with in .venv-peers (a minute)"
 	@$(PYTHON) -m venv --clear .venv-peers
-	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement envs/peers.txt
+	@.venv-peers/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --ignore-requires-python \
+		--requirement envs/peers.txt
 	@touch $(PEERS)
