@@ -49,7 +49,7 @@ def imported(program: str) -> dict[str, float]:
 
 
 def large(modules: list[str]) -> list[str]:
-    """Which of the large packages are among some modules; one that is loaded by its name as text has only parts there."""
+    """Which of the large packages are among some modules; of one that is loaded by name, only parts are."""
     return [one for one in HEAVY if any(name == one or name.startswith(f"{one}.") for name in modules)]
 
 
