@@ -244,10 +244,12 @@ def read_flat(path: Path, places: Sequence[int] | Sequence[np.ndarray]) -> None:
 def study_predictions(cohort: Path, paths_to_slides: Sequence[Path]) -> pd.DataFrame:
     """What each lossy encoding changes in a cohort's predictions of some slides, against tiles that are not encoded.
 
-    Of each choice and ensemble member: mean and largest absolute change of a tile's probability and of a slide's share
-    of positive tiles, and the share of tiles that change sides.
+    Of each choice and each trait's first model: mean and largest absolute change of a tile's probability and of a
+    slide's share of positive tiles, and the share of tiles that change sides.
     """
-    members = read_table(cohort / "ensembles.tsv").query("member == 1")
+    # Threads that wait for each other take a core from whoever else computes.
+    torch.set_num_threads(1)
+    members = read_table(cohort / "ensembles.tsv").query("rank == 1")
     names = [f"{row.trait}/round_{row.round}" for row in members.itertuples()]
     trained = {name: models.load(cohort / "training" / name) for name in names}
     described = trained[names[0]].description
