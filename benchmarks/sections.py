@@ -101,11 +101,12 @@ SECTIONS = (
         **The default stays: JPEG of quality 90 with full chroma (4:4:4), an entry of its own length for each tile,
         chunks of 64.** Lossless tiles take two and a half to four and a half times the space, and the smallest of
         them, WebP, is encoded sixty times as slowly at 512 px. 4:2:0 saves an eighth to a fifth of the space at equal
-        quality. At equal size its error in grey levels is that of 4:4:4, but it moves probabilities half as much
-        again: what it loses is colour, which models and stains go by. Quality 90 changes a tile's probability by
-        0.0055 in the mean and 0.06 at most, and one tile in two hundred changes sides. Quality 95 takes a third more
-        space and brings the mean to 0.0033; the share of positive tiles is no nearer, because what is left is chance.
-        The models were trained on tiles of quality 90. The size of chunks of entries does not matter.
+        quality. At equal size its error in grey levels is that of 4:4:4, but it moves probabilities a third
+        more: what it loses is colour, which models and stains go by. Quality 90 changes a tile's probability by 0.0055
+        in the mean and 0.06 at most, and one tile in two hundred changes sides. Quality 95 takes a third more space and
+        brings the mean to 0.0033; of 1,024 readings eight change sides then, and five at quality 90, which is too few
+        to tell them apart. The models were trained on tiles of quality 90. The size of chunks of entries does not
+        matter.
 
         To read one tile of an HDF5 file costs a small part of its decoding at 512 px, and a third at 112 px; read in
         batches, a tenth at 112 px. One contiguous array with offsets would be read about five times as fast as
