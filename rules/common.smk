@@ -1,5 +1,6 @@
 # What every stage asks for: the validated configuration, the paths of results, and the slides of a cohort.
 import fcntl
+import gc
 import os
 import re
 import shutil
@@ -8,6 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from snakemake.logging import logger
+from snakemake.output_index import OutputIndex
+from snakemake.sourcecache import SourceCache
 
 from workflow_scripts.lib import configuration, interruption, model_sets, orphans, planning, provenance, sources
 from workflow_scripts.lib.errors import InputError
@@ -80,21 +83,46 @@ def known_cohorts():
     return [cohort for cohort in study.cohorts if cohort in trained_cohorts() or cohort in study.study.cohorts]
 
 
-def assembled(wildcards):
+# What a checkpoint made is remembered, because every slide asks for it. Before the checkpoint is done it raises, which is
+# not remembered; once it is done, no job of this run writes its tables again.
+
+
+@cache
+def tables_of(cohort):
     """Outputs of a trained cohort's checkpoint: after it, which slides there are and what each model learns is known."""
-    return checkpoints.assemble_cohort.get(cohort=wildcards.cohort).output
+    return checkpoints.assemble_cohort.get(cohort=cohort).output
+
+
+def assembled(wildcards):
+    return tables_of(wildcards.cohort)
+
+
+@cache
+def sheet_of_cohort(cohort):
+    if study.cohorts[cohort].models is None:
+        return tables_of(cohort).sheet
+    return checkpoints.list_new_slides.get(cohort=cohort).output.sheet
 
 
 def sheet_of(wildcards):
     """A cohort's slide sheet, which is made by a checkpoint."""
-    is_applied = cohort_of(wildcards).models is not None
-    listed = checkpoints.list_new_slides if is_applied else checkpoints.assemble_cohort
-    return listed.get(cohort=wildcards.cohort).output.sheet
+    return sheet_of_cohort(wildcards.cohort)
+
+
+@cache
+def slides_listed(cohort):
+    return planning.usable_files(sheet_of_cohort(cohort))
 
 
 def listed_slides(wildcards):
     """The usable rows of a cohort's sheet, file by slide id."""
-    return planning.usable_files(sheet_of(wildcards))
+    return slides_listed(wildcards.cohort)
+
+
+@cache
+def in_sheet(cohort, column):
+    """What a cohort's sheet says in a column, as text, by slide id; '' where it says nothing."""
+    return planning.in_sheet(sheet_of_cohort(cohort), column)
 
 
 def tile_store(wildcards, slide):
@@ -151,6 +179,22 @@ def schedule_when_jobs_end():
     limiter = workflow.scheduler.job_rate_limiter
     if limiter is not None and (limiter.max_jobs, limiter.timespan) == (100, 1):
         workflow.scheduler.job_rate_limiter = None
+
+
+def plan_swiftly():
+    """Have Snakemake remember what it looks up again and again while it plans.
+
+    Snakemake 9.27 looks through all rules for the one that makes a file each time that a job takes it, which some 25 do
+    of a tile store, and for its copy of a script three times per job. Neither changes while it runs. A plan is millions
+    of objects that stay, in which Python looks for garbage all the time: it may do so less often.
+    """
+    for owner, name in ((OutputIndex, "match_producers"), (SourceCache, "_cache")):
+        if hasattr(owner, name):
+            setattr(owner, name, cache(getattr(owner, name)))
+    gc.set_threshold(100_000, 20, 20)
+
+
+plan_swiftly()
 
 
 # Trained models that are applied
@@ -276,14 +320,16 @@ def slide_file(wildcards):
     """
     file = listed_slides(wildcards)[wildcards.slide]
     found = planning.find_slide(file)
+    if found:
+        return found
     tiled = Path(tile_store(wildcards, wildcards.slide)).is_file()
-    if found or not cohort_of(wildcards).slides.download:
-        return found or (file if tiled else [])
+    if not cohort_of(wildcards).slides.download:
+        return file if tiled else []
     if not study.downloads.keep_slides:
         return []
     name = Path(file).name
-    came = Path(f"results/{wildcards.cohort}/logs/download_slide/{name}.log").is_file()
-    return f"results/{wildcards.cohort}/slides/{name}" if came or not tiled else file
+    came = not tiled or Path(f"results/{wildcards.cohort}/logs/download_slide/{name}.log").is_file()
+    return f"results/{wildcards.cohort}/slides/{name}" if came else file
 
 
 def slide_to_bring(wildcards):
@@ -296,14 +342,14 @@ def slide_to_bring(wildcards):
 
 def configured_mpp(wildcards):
     """µm/px for a slide whose file does not say: of the sheet, or else of the cohort."""
-    given_in_sheet = planning.in_sheet(sheet_of(wildcards), wildcards.slide, "mpp")
+    given_in_sheet = in_sheet(wildcards.cohort, "mpp")[wildcards.slide]
     return float(given_in_sheet) if given_in_sheet else cohort_of(wildcards).slides.mpp
 
 
 def listed_md5(wildcards):
     """The md5 that a slide's file must have; '' for any."""
     is_checked = cohort_of(wildcards).slides.check_md5
-    return planning.in_sheet(sheet_of(wildcards), wildcards.slide, "md5") if is_checked else ""
+    return in_sheet(wildcards.cohort, "md5")[wildcards.slide] if is_checked else ""
 
 
 # Stains
@@ -330,9 +376,7 @@ def file_of_stain_reference(wildcards):
     if reference == sources.PUBLISHED:
         return []
     tile = sources.parts(reference, kind="stain")
-    if tile and tile["slide"] not in planning.usable_files(
-        checkpoints.assemble_cohort.get(cohort=tile["cohort"]).output.sheet
-    ):
+    if tile and tile["slide"] not in slides_listed(tile["cohort"]):
         raise InputError(f"stain.reference: {reference}: cohort {tile['cohort']} lists no slide {tile['slide']}")
     return sources.local_path(reference, kind="stain", cohort=wildcards.cohort)
 
@@ -370,8 +414,9 @@ def annotated_cohorts():
 
 def annotation_files(cohort):
     """The annotation file of each slide of a cohort that has one, by slide id."""
-    sheet = checkpoints.assemble_cohort.get(cohort=cohort).output.sheet
-    return planning.files_of_slides(sheet, study.cohorts[cohort].annotations.folder, planning.ANNOTATIONS)
+    return planning.files_of_slides(
+        tables_of(cohort).sheet, study.cohorts[cohort].annotations.folder, planning.ANNOTATIONS
+    )
 
 
 def annotation_file(wildcards):
@@ -457,12 +502,12 @@ def annotated_by_set(filter_name):
     found = {"train": [], "validation": [], "test": []}
     sets_of = {}
     for cohort in study.tumour_filters[filter_name].cohorts:
-        tables = checkpoints.assemble_cohort.get(cohort=cohort).output
+        tables = tables_of(cohort)
         sets = planning.sets_of_slides(tables.sheet, tables.splits, list(annotation_files(cohort)), round_number=1)
         for name, slides in sets.items():
             found[name] += [(cohort, slide) for slide in slides]
             for slide in slides:
-                sets_of.setdefault(planning.in_sheet(tables.sheet, slide, "patient_id"), set()).add(name)
+                sets_of.setdefault(in_sheet(cohort, "patient_id")[slide], set()).add(name)
     torn = [patient for patient, names in sets_of.items() if len(names) > 1]
     if torn:
         raise WorkflowError(
@@ -484,10 +529,7 @@ def annotated_in(*sets):
 
 def patients_of(places):
     """The patient of each of some slides, as (cohort, slide), in their order."""
-    return [
-        planning.in_sheet(checkpoints.assemble_cohort.get(cohort=cohort).output.sheet, slide, "patient_id")
-        for cohort, slide in places
-    ]
+    return [in_sheet(cohort, "patient_id")[slide] for cohort, slide in places]
 
 
 def tiles_of_annotated(*sets):
@@ -559,10 +601,13 @@ def tile_inputs(places, *, filtered):
 
 def selection_of(wildcards):
     """Labels of the slides of a model's two sets, by slide id; the job's parameters, so that it reruns with them."""
-    found = assembled(wildcards)
-    return planning.selection(
-        found.splits, Path(found.labels) / f"{wildcards.trait}.tsv", round_number=int(wildcards.round)
-    )
+    return selection_of_model(wildcards.cohort, wildcards.trait, int(wildcards.round))
+
+
+@cache
+def selection_of_model(cohort, trait, number):
+    tables = tables_of(cohort)
+    return planning.selection(tables.splits, Path(tables.labels) / f"{trait}.tsv", round_number=number)
 
 
 def processors_of(training):
@@ -763,7 +808,7 @@ def tables_of_assembly(wildcards):
     """What is known of the cohorts before any slide is opened."""
     run = [cohort for cohort in study.study.cohorts if cohort in trained_cohorts()]
     for cohort in run:
-        checkpoints.assemble_cohort.get(cohort=cohort)
+        tables_of(cohort)
     return [
         f"results/{cohort}/{name}"
         for cohort in run

@@ -82,6 +82,6 @@ rule download_slide:
         downloads=1,
     params:
         # A slide of another md5 is another slide.
-        md5=lambda wildcards: planning.in_sheet(sheet_of(wildcards), wildcards.file.rpartition(".")[0], "md5"),
+        md5=lambda wildcards: in_sheet(wildcards.cohort, "md5")[wildcards.file.rpartition(".")[0]],
     script:
         "../workflow_scripts/download_slide.py"

@@ -72,9 +72,9 @@ def test_the_slides_are_those_listed_for_use_in_the_order_of_the_sheet(sheet):
 
 
 def test_the_sheet_gives_the_mpp_of_a_slide_where_it_says(sheet):
-    assert planning.in_sheet(sheet, "s1", "mpp") == "0.25"
-    assert planning.in_sheet(sheet, "s5", "mpp") == "1.0"
-    assert planning.in_sheet(sheet, "s3", "mpp") == ""
+    assert planning.in_sheet(sheet, "mpp")["s1"] == "0.25"
+    assert planning.in_sheet(sheet, "mpp")["s5"] == "1.0"
+    assert planning.in_sheet(sheet, "mpp")["s3"] == ""
 
 
 def test_test_slides_are_those_of_test_patients_in_the_order_asked(sheet, split):
@@ -208,14 +208,14 @@ def test_chunks_are_dealt_evenly():
 
 def test_a_table_that_is_written_again_is_read_anew(sheet, split, labels):
     assert planning.usable_files(sheet)["s1"] == "slides/s1.svs"
-    assert planning.in_sheet(sheet, "s1", "mpp") == "0.25"
+    assert planning.in_sheet(sheet, "mpp")["s1"] == "0.25"
     assert planning.selection(split, labels, round_number=1)["validation"] == {"s5": 0}
     rewrite(sheet, rows=[("s1", "P1", "01", "moved/s1.svs", 0.5, "listed")],
             columns="slide_id patient_id sample_type file mpp status")  # fmt: skip
     rewrite(labels, rows=[("s5", "P3", 1, "in")], columns="slide_id patient_id label tier")
     rewrite(split, rows=[("P3", "test", "")], columns="patient_id set round_1")
     assert planning.usable_files(sheet) == {"s1": "moved/s1.svs"}
-    assert planning.in_sheet(sheet, "s1", "mpp") == "0.5"
+    assert planning.in_sheet(sheet, "mpp")["s1"] == "0.5"
     assert planning.selection(split, labels, round_number=1) == {"train": {}, "validation": {}}
 
 
@@ -223,7 +223,7 @@ def test_a_table_is_read_once(sheet, monkeypatch):
     planning.usable_files(sheet)
     monkeypatch.setattr(files, "read_table", None)
     assert planning.usable_files(sheet)["s1"] == "slides/s1.svs"
-    assert planning.in_sheet(sheet, "s5", "mpp") == "1.0"
+    assert planning.in_sheet(sheet, "mpp")["s5"] == "1.0"
 
 
 def test_ten_thousand_slides_are_planned_in_seconds(tmp_path):
@@ -232,7 +232,7 @@ def test_ten_thousand_slides_are_planned_in_seconds(tmp_path):
     started = time.perf_counter()
     for slide, *_ in rows:
         assert planning.usable_files(path)[slide]
-        assert planning.in_sheet(path, slide, "mpp") == ""
+    assert set(planning.in_sheet(path, "mpp").values()) == {""}
     assert time.perf_counter() - started < 5
 
 

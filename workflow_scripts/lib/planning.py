@@ -70,9 +70,10 @@ def slides_without_file(path_to_sheet: str | Path, folder: str | Path, kind: str
     return [slide for slide in usable_files(path_to_sheet) if slide not in found]
 
 
-def in_sheet(path_to_sheet: str | Path, slide_id: str, column: str) -> str:
-    """What a slide sheet says of a slide in a column, as text; '' where it says nothing."""
-    return _column_of_slides(*_version(path_to_sheet), column)[slide_id]
+def in_sheet(path_to_sheet: str | Path, column: str) -> dict[str, str]:
+    """What a slide sheet says of each slide in a column, as text, by slide id; '' where it says nothing."""
+    sheet = _table(path_to_sheet)
+    return dict(zip(sheet["slide_id"], sheet[column], strict=True))
 
 
 def selection(
@@ -90,9 +91,10 @@ def sets_of_slides(
     """Some slides by the set that their patients are in: `test`, or `train` or `validation` of a round."""
     split = _table(path_to_splits)
     rounds = dict(zip(split["patient_id"], split[f"round_{round_number}"], strict=True))
+    patients = in_sheet(path_to_sheet, "patient_id")
     found: dict[str, list[str]] = {name: [] for name in (splits.TRAIN, splits.VALIDATION, splits.TEST)}
     for slide in slides:
-        found[rounds[in_sheet(path_to_sheet, slide, "patient_id")] or splits.TEST].append(slide)
+        found[rounds[patients[slide]] or splits.TEST].append(slide)
     return found
 
 
@@ -180,12 +182,6 @@ def _slides_by_chunk(path: str, written_ns: int, chunks: int) -> dict[int, list[
     for slide in _usable_files(path, written_ns):
         found.setdefault(chunk_of(slide, chunks=chunks), []).append(slide)
     return found
-
-
-@lru_cache(maxsize=16)
-def _column_of_slides(path: str, written_ns: int, column: str) -> dict[str, str]:
-    sheet = _read(path, written_ns)
-    return dict(zip(sheet["slide_id"], sheet[column], strict=True))
 
 
 @lru_cache(maxsize=256)
