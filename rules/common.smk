@@ -355,12 +355,14 @@ def listed_md5(wildcards):
 # Stains
 
 
+@cache
 def stain_settings(cohort):
     """`stain` of the configuration; where models are applied, that of their own cohort."""
     applied = applied_settings(cohort)
     return applied["stain"] if applied else study.stain.model_dump()
 
 
+@cache
 def is_stained(cohort):
     """Whether a cohort's stains are normalised."""
     return stain_settings(cohort)["method"] != "none"
