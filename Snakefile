@@ -42,7 +42,12 @@ onstart:
 
 
 onsuccess:
+    write_efficiency(log)
     print_summaries()
+
+
+onerror:
+    write_efficiency(log)
 
 
 # On a cluster these run beside Snakemake: they take seconds, which a job of their own would spend on its start, or need a

@@ -12,7 +12,16 @@ from snakemake.logging import logger
 from snakemake.output_index import OutputIndex
 from snakemake.sourcecache import SourceCache
 
-from workflow_scripts.lib import configuration, interruption, model_sets, orphans, planning, provenance, sources
+from workflow_scripts.lib import (
+    configuration,
+    efficiency,
+    interruption,
+    model_sets,
+    orphans,
+    planning,
+    provenance,
+    sources,
+)
 from workflow_scripts.lib.errors import InputError
 
 # The Snakemake that runs a single job, as the first process of a step of SLURM's: its script, below it, hears nothing.
@@ -168,6 +177,18 @@ def end_orphans(is_held):
         orphans.end_orphans(Path.cwd(), own=own_jobs, is_held=is_held, is_used=is_used, tell=logger.warning)
     except InputError as error:
         sys.exit(str(error))
+
+
+def write_efficiency(logs):
+    """Write what the jobs that this run sent to SLURM used of what they asked for; `logs` are Snakemake's own, one."""
+    if not workflow.non_local_exec:
+        return
+    (log,) = logs
+    path = Path("results/efficiency") / Path(log).name.replace(".snakemake.log", ".tsv")
+    try:
+        efficiency.write_efficiency(log, path, rules=[rule.name for rule in workflow.rules])
+    except InputError as error:
+        logger.warning(str(error))
 
 
 def schedule_when_jobs_end():

@@ -5,6 +5,16 @@ import shutil
 
 import cluster
 import pytest
+from checkouts import MINI
+
+
+def pytest_addoption(parser):
+    parser.addoption("--overlay", default=MINI, help="of which study the whole run is, of those that generate a cohort")
+
+
+@pytest.fixture(scope="session")
+def overlay(request) -> str:
+    return request.config.getoption("overlay")
 
 
 @pytest.fixture(scope="session", autouse=True)

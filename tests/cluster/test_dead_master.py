@@ -6,13 +6,11 @@ import signal
 import subprocess
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
-from itertools import pairwise
 
 import pytest
 from checkouts import MINI, REPOSITORY, Checkout, tables_of
 from cluster import wait_until
-from jobs import ENDED, ask, snakemake, state_of, submit, wait_for
+from jobs import ENDED, ask, assert_one_writer, attempts, queued, snakemake, state_of, submit, wait_for
 
 from workflow_scripts.lib import orphans
 
@@ -36,17 +34,6 @@ class Story:
     refused: subprocess.CompletedProcess  # the one that was started while that lived
 
 
-@dataclass(frozen=True)
-class Job:
-    """What the accounting knows of a job; its last process ended at `end`."""
-
-    name: str
-    comment: str
-    state: str
-    start: datetime | None
-    end: datetime
-
-
 @pytest.fixture(scope="module")
 def story(running_cluster, tmp_path_factory) -> Story:
     folder = tmp_path_factory.mktemp("dead master")
@@ -62,45 +49,23 @@ def story(running_cluster, tmp_path_factory) -> Story:
     with open(folder / "killed.log", "w") as log:
         killed = subprocess.Popen(COMMAND, cwd=resumed.folder, stdout=log, stderr=log, start_new_session=True)
     try:
-        wait_until(lambda: len(jobs_of(resumed, "RUNNING")) == 2, 60, "the first jobs do not run")
+        wait_until(lambda: len(names_of(resumed)) == 2, 60, "the first jobs do not run")
     finally:
         os.killpg(killed.pid, signal.SIGKILL)
         killed.wait()
-    (dead,) = set(jobs_of(resumed, "RUNNING"))
+    (dead,) = set(names_of(resumed))
 
     # Named as the executor's own jobs are: all that tells it from them is its id.
     last = submit(shlex.join(COMMAND), resumed.folder, f"--job-name={uuid.uuid4()}", "--mem=1000")
-    wait_until(
-        lambda: set(jobs_of(resumed, "RUNNING")) - {dead} or state_of(last) in ENDED, 60, "no new job is submitted"
-    )
+    wait_until(lambda: set(names_of(resumed)) - {dead} or state_of(last) in ENDED, 60, "no new job is submitted")
     refused = subprocess.run(COMMAND, cwd=resumed.folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     wait_for(last, *ENDED, seconds=120)
     return Story(undisturbed, resumed, dead, last, (resumed.folder / f"{last}.out").read_text(), refused)
 
 
-def jobs_of(checkout: Checkout, state: str) -> list[str]:
-    """Names of the jobs that a master has sent from a folder and that are in a state."""
-    lines = ask("squeue", "--noheader", f"--states={state}", "--format=%k|%j|%Z").splitlines()
-    found = [line.split("|", 2) for line in lines]
-    return [name for comment, name, at in found if comment.startswith("rule_") and at == str(checkout.folder)]
-
-
-def accounted_jobs(checkout: Checkout) -> list[Job]:
-    """All that was ever sent from a folder."""
-    fields = "jobid,jobname,comment,state,start,end,workdir"
-    listing = ("sacct", "--noheader", "--parsable2", "--allocations", f"--format={fields}")
-    steps = ("sacct", "--noheader", "--parsable2", "--format=jobid,end")
-    wait_until(lambda: "Unknown" not in ask(*steps), 20, "sacct knows of jobs that have no end")
-    ends: dict[str, list[datetime]] = {}
-    for line in ask(*steps).splitlines():
-        step, end = line.split("|")
-        ends.setdefault(step.split(".")[0], []).append(datetime.fromisoformat(end))
-    rows = [line.split("|", 6) for line in ask(*listing).splitlines()]
-    return [
-        Job(name, comment, state.split()[0], None if start == "None" else datetime.fromisoformat(start), max(ends[job]))
-        for job, name, comment, state, start, _, at in rows
-        if comment.startswith("rule_") and at == str(checkout.folder)
-    ]
+def names_of(checkout: Checkout) -> list[str]:
+    """By what names masters call the jobs of a folder that run."""
+    return [job.name for job in queued(checkout.folder, "RUNNING")]
 
 
 def test_the_same_command_ends_the_run_in_a_job_of_its_own_too(story):
@@ -110,7 +75,7 @@ def test_the_same_command_ends_the_run_in_a_job_of_its_own_too(story):
 
 
 def test_jobs_of_a_dead_master_end_before_any_other_begins(story):
-    jobs = accounted_jobs(story.resumed)
+    jobs = attempts(story.resumed.folder)
     left = [job for job in jobs if job.name == story.dead]
     assert {job.state for job in left} <= {"CANCELLED", "COMPLETED"}
     assert "CANCELLED" in {job.state for job in left}
@@ -118,17 +83,14 @@ def test_jobs_of_a_dead_master_end_before_any_other_begins(story):
 
 
 def test_no_output_ever_has_two_writers(story):
-    jobs = sorted((job for job in accounted_jobs(story.resumed) if job.start), key=lambda job: (job.comment, job.start))
-    assert len({job.comment for job in jobs}) < len(jobs), "no job was done again"
-    for former, latter in pairwise(jobs):
-        assert former.comment != latter.comment or former.end <= latter.start
+    assert_one_writer(attempts(story.resumed.folder))
 
 
 def test_a_second_master_is_refused_and_cancels_nothing(story):
     assert story.refused.returncode != 0
     assert "another run is writing into results/" in story.refused.stdout
     assert "of a run that died" not in story.refused.stdout
-    assert {job.state for job in accounted_jobs(story.resumed) if job.name != story.dead} == {"COMPLETED"}
+    assert {job.state for job in attempts(story.resumed.folder) if job.name != story.dead} == {"COMPLETED"}
 
 
 def test_jobs_that_wait_or_are_an_array_are_cancelled_and_those_of_others_are_not(tmp_path):

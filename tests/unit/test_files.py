@@ -6,6 +6,7 @@ import struct
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -71,6 +72,21 @@ def test_a_writer_that_wrote_nothing_is_an_error_and_leaves_the_old_file(tmp_pat
     with pytest.raises(FileNotFoundError), files.writing(path):
         pass
     assert path.read_text() == "old"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no device that is always full")
+def test_a_full_disk_is_named_in_one_line(tmp_path):
+    words = r"table\.tsv: the disk is full.*make room, and run again$"
+    with pytest.raises(InputError, match=words), files.writing(tmp_path / "table.tsv") as partial:
+        partial.symlink_to("/dev/full")
+        partial.write_text("a\n")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_named_whatever_words_a_library_has_for_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(files.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=4096))
+    with pytest.raises(InputError, match="the disk is full"), files.writing(tmp_path / "state.pt"):
+        raise RuntimeError("unexpected pos 686848 vs 686744")
 
 
 def test_a_process_that_is_killed_leaves_the_old_file(tmp_path):

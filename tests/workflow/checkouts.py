@@ -54,8 +54,8 @@ class Checkout:
 
 
 def tables_of(checkout: Checkout) -> dict[str, bytes]:
-    """All tables, models, predictions and maps of the mini cohort; what is measured in seconds left out."""
-    results = checkout.folder / "results" / "mini"
+    """All tables, models, predictions and maps in results/; what is measured in seconds left out."""
+    results = checkout.folder / "results"
     found = (path for path in sorted(results.rglob("*")) if path.suffix in {".tsv", ".h5", ".safetensors", ".txt"})
     return {
         str(path.relative_to(results)): path.read_bytes()

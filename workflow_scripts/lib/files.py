@@ -1,6 +1,8 @@
 """Files at the edges: whole or absent, and tables that read back as they were written."""
 
+import errno
 import os
+import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -12,6 +14,10 @@ from workflow_scripts.lib.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
+# A disk with less room than this, in bytes, is what a writer failed of, whatever it says: libraries have words of
+# their own for it.
+NO_ROOM = 64 * 1024
+
 
 @contextmanager
 def writing(path: str | Path) -> Iterator[Path]:
@@ -20,6 +26,8 @@ def writing(path: str | Path) -> Iterator[Path]:
     A block that raises, or a process that is killed, leaves no file called `path` (or leaves the old one). What a
     killed one had begun is removed; should it be alive after all, it fails, and the files of the two do not mix.
     The partial name keeps the suffix, because many writers choose the format by it.
+
+    Raises InputError where the block fails because the disk is full.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -31,8 +39,17 @@ def writing(path: str | Path) -> Iterator[Path]:
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
+    except Exception as error:
+        if _is_for_want_of_room(error, path.parent):
+            raise InputError(f"{path}: the disk is full, or your share of it; make room, and run again") from error
+        raise
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _is_for_want_of_room(error: Exception, folder: Path) -> bool:
+    named = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return named or shutil.disk_usage(folder).free < NO_ROOM
 
 
 def write_table(frame: "pd.DataFrame", path: str | Path) -> None:
