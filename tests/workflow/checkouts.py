@@ -54,11 +54,11 @@ class Checkout:
 
 
 def tables_of(checkout: Checkout) -> dict[str, bytes]:
-    """All tables, models, predictions and maps in results/; what is measured in seconds left out."""
+    """All tables, models, predictions and maps in results/; what is measured in seconds is left out."""
     results = checkout.folder / "results"
     found = (path for path in sorted(results.rglob("*")) if path.suffix in {".tsv", ".h5", ".safetensors", ".txt"})
     return {
         str(path.relative_to(results)): path.read_bytes()
         for path in found
-        if not {"benchmarks", "logs"} & set(path.relative_to(results).parts)
+        if not {"benchmarks", "efficiency", "logs"} & set(path.relative_to(results).parts)
     }
