@@ -36,8 +36,7 @@ if __name__ == "__main__":
         )
         train_model(
             Path(snakemake.output.weights).parent,
-            trait="tumour",
-            round_number=1,
+            identity={"trait": "tumour", "round": 1},
             training=slides["train"],
             validation=slides["validation"],
             settings=snakemake.params.training,

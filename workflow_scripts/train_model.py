@@ -23,8 +23,7 @@ if __name__ == "__main__":
         sets = {name: [LabelledSlide(slide, next(sources), of[slide]) for slide in of] for name, of in labels.items()}
         train_model(
             Path(snakemake.output.weights).parent,
-            trait=snakemake.wildcards.trait,
-            round_number=int(snakemake.wildcards.round),
+            identity={"trait": snakemake.wildcards.trait, "round": int(snakemake.wildcards.round)},
             training=sets["train"],
             validation=sets["validation"],
             settings=snakemake.params.training,

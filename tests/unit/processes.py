@@ -16,14 +16,13 @@ import torch
 from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 
-from workflow_scripts.lib import interruption, training, training_data
+from workflow_scripts.lib import interruption, tile_problems, training, training_data
 from workflow_scripts.lib.tile_sources import TileSource
 
 SCHEDULE = training.Schedule(
-    batch_size=7, balanced_batches=True, learning_rate=1e-3, weight_decay=0.01, weight_averaging=0.9,
-    augmentations=["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"], evaluations_per_epoch=2,
-    max_epochs=3, checkpoint_on="last", plateau_on="loss", plateau_patience=9, plateau_factor=0.1, stop_on="loss",
-    stop_patience=9,
+    learning_rate=1e-3, weight_decay=0.01, weight_averaging=0.9, steps_per_epoch=None, epoch_factor=0.5,
+    evaluations_per_epoch=2, max_epochs=3, checkpoint_on="last", plateau_on="loss", plateau_patience=9,
+    plateau_factor=0.1, stop_on="loss", stop_patience=9,
 )  # fmt: skip
 
 
@@ -50,10 +49,12 @@ def sets(folder: Path) -> list[training_data.SlideTiles]:
 
 def train(folder: Path, name: str, fabric: Fabric, *, network: torch.nn.Module | None = None) -> training.Trained:
     """Train a network on the stores of a folder; the state is in `<name>.pt`."""
-    return training.train(
-        without_batchnorm() if network is None else network, *sets(folder), SCHEDULE, seed=1, fabric=fabric,
-        tile_threshold=0.5, path_to_state=folder / f"{name}.pt", run_key=name,
+    problem = tile_problems.TwoClasses(
+        without_batchnorm() if network is None else network, *sets(folder), batch_size=7, balanced_batches=True,
+        augmentations=["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"], seed=1, fabric=fabric,
+        threshold=0.5,
     )  # fmt: skip
+    return training.train(problem, SCHEDULE, seed=1, fabric=fabric, path_to_state=folder / f"{name}.pt", run_key=name)
 
 
 def interrupted(folder: Path, name: str, fabric: Fabric) -> tuple[int, list[int]]:
@@ -62,7 +63,7 @@ def interrupted(folder: Path, name: str, fabric: Fabric) -> tuple[int, list[int]
     In step 3 the second alone is told to save, in step 4 the first, and the second to end.
     """
     signals = ({4: signal.SIGCONT}, {3: signal.SIGCONT, 4: signal.SIGTERM})[fabric.global_rank]
-    augment, save, steps, saved = training.augment, training.Run.save, [], []
+    augment, save, steps, saved = tile_problems.augment, training.Run.save, [], []
 
     def ask(*arguments: object, **named: object) -> torch.Tensor:
         steps.append(1)
@@ -74,13 +75,13 @@ def interrupted(folder: Path, name: str, fabric: Fabric) -> tuple[int, list[int]
         saved.append(run.state.step)
         save(run)
 
-    training.augment, training.Run.save = ask, note
+    tile_problems.augment, training.Run.save = ask, note
     try:
         train(folder, name, fabric, network=with_batchnorm())
     except interruption.Interrupted as ended:
         return ended.code, saved
     finally:
-        training.augment, training.Run.save = augment, save
+        tile_problems.augment, training.Run.save = augment, save
     return 0, saved
 
 

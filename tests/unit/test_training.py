@@ -16,7 +16,7 @@ from lightning_fabric.plugins import MixedPrecision
 from processes import one_process
 from stores import make_store
 
-from workflow_scripts.lib import files, interruption, models, tile_models, training, training_data
+from workflow_scripts.lib import files, interruption, models, tile_models, tile_problems, training, training_data
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.interruption import Interrupted
 from workflow_scripts.lib.tile_scores import write_tile_scores
@@ -31,6 +31,8 @@ SETTINGS = {
     "weight_decay": 0.0,
     "weight_averaging": 0.0,
     "augmentations": ["horizontal_flip", "vertical_flip"],
+    "steps_per_epoch": None,
+    "epoch_factor": 1.0,
     "evaluations_per_epoch": 2,
     "max_epochs": 3,
     "checkpoint_on": "slide_auc",
@@ -59,10 +61,14 @@ def slides(folder: Path, labels: str, *, seed: int, tiles: int = 8) -> list[trai
     return made
 
 
-def train(folder: Path, train_slides: list, validation_slides: list, *, workers: int = 0, **changes: object) -> None:
+def train(
+    folder: Path, train_slides: list, validation_slides: list, *, workers: int = 0, classes: tuple[str, ...] = (),
+    starts_from: Path | None = None, **changes: object,
+) -> None:  # fmt: skip
     tile_models.train_model(
-        folder, trait="DARK", round_number=1, training=train_slides, validation=validation_slides,
+        folder, identity={"trait": "DARK", "round": 1}, training=train_slides, validation=validation_slides,
         settings=SETTINGS | changes, stain=None, tile_threshold=0.5, seed=1, code_version="test", workers=workers,
+        classes=classes, starts_from=starts_from,
     )  # fmt: skip
 
 
@@ -159,7 +165,7 @@ def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, da
 
 def ask_at(step: int, number: int) -> None:
     """In the given step of this attempt (from 1), send a signal from outside to all processes of this group."""
-    augment, steps = training.augment, []
+    augment, steps = tile_problems.augment, []
 
     def ask(*arguments: object, **named: object) -> torch.Tensor:
         steps.append(1)
@@ -167,7 +173,7 @@ def ask_at(step: int, number: int) -> None:
             subprocess.run(["kill", f"-{number}", "--", f"-{os.getpgrp()}"], process_group=0, check=True)
         return augment(*arguments, **named)
 
-    training.augment = ask
+    tile_problems.augment = ask
 
 
 def test_a_job_goes_on_after_signals_to_save_and_fails_when_it_is_cancelled_and_says_so(tmp_path, data):
@@ -210,7 +216,7 @@ def test_a_run_that_was_interrupted_in_any_step_ends_with_the_same_bytes(
 ):
     train(tmp_path / "whole", *data, **changes)
     steps_in_all = files.read_table(tmp_path / "whole" / "curve.tsv")["step"].max()
-    augment, steps = training.augment, []
+    augment, steps = tile_problems.augment, []
 
     def ask(*arguments: object, **named: object) -> torch.Tensor:
         steps.append(1)
@@ -218,7 +224,7 @@ def test_a_run_that_was_interrupted_in_any_step_ends_with_the_same_bytes(
             os.kill(os.getpid(), signal.SIGTERM)
         return augment(*arguments, **named)
 
-    monkeypatch.setattr(training, "augment", ask)
+    monkeypatch.setattr(tile_problems, "augment", ask)
     for _ in range(steps_in_all // steps_of_an_attempt):
         with pytest.raises(Interrupted) as ended:
             train(tmp_path / "interrupted", *data, **changes)
@@ -287,7 +293,7 @@ def test_a_run_that_was_interrupted_in_an_evaluation_begins_it_again(tmp_path, d
 def test_a_run_that_is_killed_between_evaluations_goes_on_from_the_last_saved_step(tmp_path, data, monkeypatch, caplog):
     settings = {"evaluations_per_epoch": 1, "max_epochs": 1}
     train(tmp_path / "whole", *data, **settings)
-    augment, steps = training.augment, []
+    augment, steps = tile_problems.augment, []
 
     def kill(*arguments: object, **named: object) -> torch.Tensor:
         steps.append(1)
@@ -295,7 +301,7 @@ def test_a_run_that_is_killed_between_evaluations_goes_on_from_the_last_saved_st
             raise Killed
         return augment(*arguments, **named)
 
-    monkeypatch.setattr(training, "augment", kill)
+    monkeypatch.setattr(tile_problems, "augment", kill)
     monkeypatch.setattr(training, "MOST_UNSAVED_S", 0.0)
     with pytest.raises(Killed):
         train(tmp_path / "killed", *data, **settings)
@@ -487,13 +493,19 @@ def test_a_balanced_batch_has_as_many_tiles_of_each_class():
     assert np.bincount(np.concatenate(drawn)).tolist() == [9, 2, 2, 2, 2, 2, 2, 9, 2, 2, 2]
 
 
-def test_balanced_batches_go_on_from_any_step():
-    labels = np.array([1, 0, 0, 1, 0, 1, 0, 0])
-    whole = training_data.balanced_batches(labels, 5, seed=3, first_step=0, part=slice(None))
-    expected = [next(whole) for _ in range(12)]
-    assert all(labels[batch].sum() == 3 for batch in expected)
-    for first in (1, 5, 11):
-        plan = training_data.balanced_batches(labels, 5, seed=3, first_step=first, part=slice(None))
+@pytest.mark.parametrize(("n_classes", "batch_size"), [(2, 5), (3, 7), (14, 32)])
+def test_balanced_batches_go_on_from_any_step_and_give_each_class_as_much(n_classes, batch_size):
+    # The last class has a tile, and the first as many as there are classes.
+    labels = np.repeat(np.arange(n_classes), np.arange(n_classes, 0, -1) * 3)
+    whole = training_data.balanced_batches(labels, batch_size, seed=3, first_step=0, part=slice(None))
+    expected = [next(whole) for _ in range(2 * n_classes)]
+    counts = np.array([np.bincount(labels[batch], minlength=n_classes) for batch in expected])
+    assert (counts.sum(axis=1) == batch_size).all()
+    assert np.ptp(counts, axis=1).max() <= 1
+    assert np.ptp(counts[:n_classes].sum(axis=0)) == 0
+    assert counts[0, -1] == counts[0].max()
+    for first in (1, n_classes - 1, n_classes + 1):
+        plan = training_data.balanced_batches(labels, batch_size, seed=3, first_step=first, part=slice(None))
         assert next(plan) == expected[first]
 
 
@@ -516,7 +528,7 @@ def test_a_slide_without_tiles_is_no_obstacle(tmp_path, data):
 
 
 def test_a_training_set_of_one_class_is_refused_by_name(tmp_path, data):
-    with pytest.raises(InputError, match=r"DARK, round 1: the training set has no tile of class 1"):
+    with pytest.raises(InputError, match=r"trait DARK, round 1: the training set has no tile of class 1"):
         train(tmp_path, [slide for slide in data[0] if slide.label == 0], data[1])
 
 
@@ -533,7 +545,7 @@ def test_stores_of_different_tiles_are_refused(tmp_path, data):
 
 def test_a_step_of_a_single_tile_is_refused(tmp_path, data):
     with pytest.raises(
-        InputError, match=r"DARK, round 1: a step of 1 tiles \(training.batch_size 1, 32 training tiles"
+        InputError, match=r"trait DARK, round 1: a step of 1 tiles \(training.batch_size 1, 32 training tiles"
     ):
         train(tmp_path, *data, batch_size=1)
 
@@ -541,8 +553,8 @@ def test_a_step_of_a_single_tile_is_refused(tmp_path, data):
 @pytest.mark.parametrize(("batch_size", "n_tiles", "processes"), [(15, 99, 8), (99, 15, 8), (3, 3, 2)])
 def test_a_step_of_a_single_tile_per_process_is_refused(batch_size, n_tiles, processes):
     with pytest.raises(InputError, match=f"over {processes} processes"):
-        training._check_batch(batch_size, n_tiles, processes)
-    training._check_batch(2 * processes, 2 * processes, processes)
+        tile_problems._check_batch(batch_size, n_tiles, processes)
+    tile_problems._check_batch(2 * processes, 2 * processes, processes)
 
 
 def test_an_epoch_shows_each_tile_once():
@@ -630,7 +642,7 @@ def test_an_evaluation_without_a_finite_loss_is_never_kept_while_another_has_one
 
 
 def not_a_number_at(evaluations: set[int], monkeypatch) -> None:
-    all_logits = training._all_logits
+    all_logits = tile_problems.TileProblem._all_logits
     seen = []
 
     def logits(*arguments: object, **named: object) -> torch.Tensor:
@@ -638,7 +650,7 @@ def not_a_number_at(evaluations: set[int], monkeypatch) -> None:
         found = all_logits(*arguments, **named)
         return torch.full_like(found, math.nan) if len(seen) in evaluations else found
 
-    monkeypatch.setattr(training, "_all_logits", logits)
+    monkeypatch.setattr(tile_problems.TileProblem, "_all_logits", logits)
 
 
 def test_a_run_that_diverges_at_times_keeps_the_best_of_the_others(tmp_path, data, monkeypatch):
@@ -652,7 +664,7 @@ def test_a_run_that_diverges_at_times_keeps_the_best_of_the_others(tmp_path, dat
 
 def test_a_run_that_diverges_throughout_is_refused_with_what_to_do(tmp_path, data, monkeypatch):
     not_a_number_at(set(range(1, 99)), monkeypatch)
-    said = r"DARK, round 1: diverged: .* at any of 2 evaluations; lower training\.learning_rate, which is 0\.001"
+    said = r"trait DARK, round 1: diverged: .* at any of 2 evaluations; lower training\.learning_rate, which is 0\.001"
     with pytest.raises(InputError, match=said):
         train(tmp_path, *data, stop_patience=2)
     assert not (tmp_path / "weights.safetensors").exists()
@@ -716,7 +728,7 @@ def test_a_backbone_that_cannot_take_the_tiles_is_refused_by_name(backbone, tile
 
 
 def test_training_says_which_model_cannot_take_its_tiles(tmp_path, data):
-    with pytest.raises(InputError, match=r"DARK, round 1: training\.backbone: alexnet cannot take tiles of 32 px"):
+    with pytest.raises(InputError, match=r"trait DARK, round 1: training\.backbone: alexnet cannot take tiles of 32"):
         train(tmp_path, *data, backbone="alexnet")
 
 
@@ -728,3 +740,67 @@ def test_the_check_of_the_tile_size_changes_neither_network_nor_random_state():
     assert network.training
     assert torch.equal(torch.get_rng_state(), random)
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+
+
+# More than two classes, and other starts
+
+
+def by_colour(folder: Path, *, seed: int, slides_each: int = 2) -> list[training_data.LabelledSlide]:
+    """Slides of three classes, told apart by their brightness."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for label, brightest in enumerate((60, 150, 256)):
+        for number in range(slides_each):
+            images = rng.integers(0, brightest, (8, 32, 32, 3), dtype=np.uint8)
+            name = f"{seed}_{label}_{number}"
+            made.append(labelled(name, make_store(folder / f"{name}.h5", images, slide_id=name), label))
+    return made
+
+
+@pytest.fixture(scope="module")
+def three_classes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("classes")
+    return by_colour(folder, seed=1), by_colour(folder, seed=2)
+
+
+def test_any_number_of_classes_is_learnt_and_each_has_its_probability(tmp_path, three_classes):
+    train(tmp_path, *three_classes, classes=("dark", "middle", "bright"), learning_rate=0.01, max_epochs=8)
+    model = models.load(tmp_path)
+    assert model.description["classes"] == ["dark", "middle", "bright"]
+    scores = files.read_table(tmp_path / "scores.tsv")
+    assert scores["validation_tile_auc"].item() > 0.8
+    bright = torch.full((2, 3, 32, 32), 128, dtype=torch.uint8)
+    with torch.no_grad():
+        probabilities = model.probabilities(models.to_input(bright))
+    assert probabilities.shape == (2, 3)
+    assert torch.allclose(probabilities.sum(dim=1), torch.ones(2))
+
+
+def test_a_class_without_tiles_in_training_is_named(tmp_path, three_classes):
+    with pytest.raises(InputError, match="the training set has no tile of class 3"):
+        train(tmp_path, *three_classes, classes=("dark", "middle", "bright", "none"))
+
+
+def test_training_starts_from_the_weights_of_another_model(tmp_path, three_classes):
+    classes = ("dark", "middle", "bright")
+    train(tmp_path / "first", *three_classes, classes=classes, max_epochs=1)
+    # With a rate this small it ends where it began.
+    train(tmp_path / "second", *three_classes, classes=classes, max_epochs=1, learning_rate=1e-12,
+          starts_from=tmp_path / "first")  # fmt: skip
+    first, second = (models.load(tmp_path / name).network.state_dict() for name in ("first", "second"))
+    learnt = [name for name in first if name.endswith(("weight", "bias"))]
+    assert all(torch.allclose(first[name], second[name], atol=1e-6) for name in learnt)
+
+
+def test_a_model_of_other_classes_is_no_start(tmp_path, data, three_classes):
+    train(tmp_path / "first", *data, max_epochs=1)
+    with pytest.raises(InputError, match=r"its classes is None, and this model's \['dark'"):
+        train(tmp_path / "second", *three_classes, classes=("dark", "middle", "bright"), starts_from=tmp_path / "first")
+
+
+def test_the_rate_decays_after_each_epoch_of_so_many_steps(tmp_path, data):
+    train(tmp_path, *data, steps_per_epoch=3, epoch_factor=0.1, evaluations_per_epoch=1, max_epochs=3)
+    curve = files.read_table(tmp_path / "curve.tsv")
+    assert curve["step"].tolist() == [3, 6, 9]
+    assert curve["epoch"].tolist() == [1, 2, 3]
+    assert curve["learning_rate"].tolist() == pytest.approx([1e-3, 1e-4, 1e-5])

@@ -397,6 +397,12 @@ class Training(Section):
     augmentations: list[Literal["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"]] = Field(
         ["horizontal_flip", "vertical_flip"], description="Of training tiles only (random flips, and no other)."
     )
+    steps_per_epoch: Positive | None = Field(
+        None, description="Steps that are called an epoch; null: as many as all training tiles once are."
+    )
+    epoch_factor: float = Field(
+        1.0, gt=0, le=1, description="Factor by which the rate decays after each epoch. Not in the paper: 1, none."
+    )
     evaluations_per_epoch: Positive = Field(16, description="Evaluations on the validation set per epoch (every 1/16).")
     max_epochs: Positive = Field(100, description="Bound on training. Not in the paper, which stops early alone.")
     checkpoint_on: Literal["slide_auc", "tile_auc", "loss", "last"] = Field(

@@ -134,7 +134,7 @@ def predict_each(
     for number, (slide, of_slide) in enumerate(groupby(batches, key=itemgetter(0)), start=1):
         trained = models_of(slide.slide_id)
         recolouring = Recolouring([tile_sources.normalisation_of(slide.source)]).to(device)
-        found = {name: np.empty(len(slide.positions), np.float32) for name in trained}
+        found = {name: _room(model, len(slide.positions)) for name, model in trained.items()}
         for _, start, pixels in of_slide:
             if len(pixels):
                 seen = recolouring(torch.from_numpy(pixels).permute(0, 3, 1, 2).to(device))
@@ -150,7 +150,13 @@ def predict_each(
 def _apply(trained: Mapping[str, models.TrainedModel], images: torch.Tensor) -> dict[str, np.ndarray]:
     """The probabilities (n,) float32 of tiles (n, 3, px, px) uint8 by each model."""
     batch = models.to_input(images)
-    return {name: torch.sigmoid(model.network(batch)[:, 0].float()).cpu().numpy() for name, model in trained.items()}
+    return {name: model.probabilities(batch).cpu().numpy() for name, model in trained.items()}
+
+
+def _room(model: models.TrainedModel, n_tiles: int) -> np.ndarray:
+    """For the probabilities of some tiles."""
+    classes = model.description.get("classes")
+    return np.empty((n_tiles, len(classes)) if classes else n_tiles, np.float32)
 
 
 def _device(threads: int) -> torch.device:

@@ -25,6 +25,11 @@ class TrainedModel:
     network: nn.Module
     description: dict[str, Any]
 
+    def probabilities(self, batch: torch.Tensor) -> torch.Tensor:
+        """The probabilities of network input (n, 3, px, px): (n,) float32 of a trait, or (n, classes) of classes."""
+        logits = self.network(batch).float()
+        return torch.softmax(logits, dim=1) if "classes" in self.description else torch.sigmoid(logits[:, 0])
+
 
 def build(backbone: str, *, weights: str = "random", outputs: int = 1) -> nn.Module:
     """A torchvision classifier with `outputs` logits, in channels-last memory.
@@ -50,6 +55,11 @@ def _load_pretrained(network: nn.Module, backbone: str) -> None:
     pretrained = zoo.get_model(backbone, weights="DEFAULT").state_dict()
     fitting = {name: value for name, value in pretrained.items() if name in own and value.shape == own[name].shape}
     network.load_state_dict({**own, **fitting})
+
+
+def outputs_of(description: Mapping[str, Any]) -> int:
+    """How many logits a model has: one per class, or one where it has no names of classes."""
+    return len(description.get("classes", ["positive"]))
 
 
 def check_tile_size(network: nn.Module, *, backbone: str, tile_px: int) -> None:
@@ -92,7 +102,7 @@ def load(folder: str | Path) -> TrainedModel:
     """
     folder = Path(folder)
     description = json.loads((folder / DESCRIPTION_FILE).read_text())
-    network = build(description["backbone"])
+    network = build(description["backbone"], outputs=outputs_of(description))
     try:
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except RuntimeError as error:

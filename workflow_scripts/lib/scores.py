@@ -28,3 +28,14 @@ def auc(labels: np.ndarray, scores: np.ndarray) -> float:
     if len(np.unique(labels)) < 2:
         return float("nan")
     return float(roc_auc_score(labels, scores))
+
+
+def macro_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The mean over classes of the `auc` of one class against the others.
+
+    labels: (n,) of 0 to k - 1; probabilities: (n, k). A class that has none or all of the n is left out; NaN where all
+    are. Paper: metastatic origin, 3 ("mean AUROC").
+    """
+    found = [auc(labels == number, column) for number, column in enumerate(np.asarray(probabilities).T)]
+    defined = [value for value in found if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")

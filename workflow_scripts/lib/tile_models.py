@@ -16,6 +16,7 @@ from lightning_fabric import Fabric
 from workflow_scripts.lib import models, tiles
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import write_table
+from workflow_scripts.lib.tile_problems import ManyClasses, TwoClasses
 from workflow_scripts.lib.training import Schedule, Trained, make_fabric, train
 from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles
 
@@ -27,8 +28,7 @@ STATE_FILE = "state.pt"
 def train_model(
     folder: str | Path,
     *,
-    trait: str,
-    round_number: int,
+    identity: Mapping[str, Any],
     training: Sequence[LabelledSlide],
     validation: Sequence[LabelledSlide],
     settings: Mapping[str, Any],
@@ -37,23 +37,31 @@ def train_model(
     seed: int,
     code_version: str,
     workers: int,
+    classes: Sequence[str] = (),
+    starts_from: str | Path | None = None,
 ) -> None:
-    """Train the model of one trait and round, and write into `folder` all that is needed to use and to judge it.
+    """Train a classifier of tiles, and write into `folder` all that is needed to use and to judge it.
 
-    `settings` is the section `training` of the configuration, where each key is described, without `workers`, which
-    shapes no result: the number of processes that decode tiles. `stain` is the reference that the slides' stains are
-    normalised to, or None. The files are
-    `weights.safetensors` and `model.json` (see `models.save`), `curve.tsv` (a row per evaluation, the kept one marked
-    in `chosen`), and `scores.tsv` (one row: trait, round, validation_auc, validation_tile_auc, validation_loss,
-    evaluation, slides and tiles per set). A state to go on from lies beside them while it runs.
+    identity: what distinguishes the model (`trait` and `round`, or a study's own), by name; the first columns of
+    `scores.tsv`. classes: the names of the classes that labels are numbers of, with a probability each; none for the
+    two of a trait, which has one probability. starts_from: the folder of a model of the same kind, whose weights
+    training begins with; None for `settings["weights"]`. settings: the section `training` of the configuration, where
+    each key is described, without `workers`, which shapes no result: the number of processes that decode tiles. stain:
+    the reference that the slides' stains are normalised to, or None.
 
-    Raises InputError as `train` and `models.check_tile_size` do, naming the trait and the round.
+    The files are `weights.safetensors` and `model.json` (see `models.save`), `curve.tsv` (a row per evaluation, the
+    kept one marked in `chosen`), and `scores.tsv` (one row: the identity, validation_auc, validation_tile_auc,
+    validation_loss, evaluation, slides and tiles per set). A state to go on from lies beside them while it runs.
+
+    Raises InputError as `train`, `tile_problems` and `models.check_tile_size` do, naming the model; and when the model
+    that it starts from has another backbone or other classes.
     """
     folder = Path(folder)
-    run_seed = int(hashlib.sha256(f"{seed}:{trait}:{round_number}".encode()).hexdigest()[:8], 16)
+    named = ":".join(str(value) for value in (seed, *identity.values()))
+    run_seed = int(hashlib.sha256(named.encode()).hexdigest()[:8], 16)
     description = {
-        "trait": trait,
-        "round": round_number,
+        **identity,
+        **({"classes": list(classes)} if classes else {}),
         "backbone": settings["backbone"],
         "settings": dict(settings),
         "stain": stain,
@@ -63,25 +71,49 @@ def train_model(
         **_tile_geometry([*training, *validation]),
     }
     fabric = make_fabric(precision=settings["precision"], threads=settings["threads"])
-    run_key = _run_key(description, training, validation, fabric)
+    start = _version(Path(starts_from) / models.WEIGHTS_FILE) if starts_from else None
+    run_key = _run_key({**description, "starts_from": start}, training, validation, fabric)
     train_tiles, validation_tiles = SlideTiles(training), SlideTiles(validation)
-    log.info("%s round %d: training on %s", trait, round_number, train_tiles.describe())
-    log.info("%s round %d: validating on %s", trait, round_number, validation_tiles.describe())
+    name = ", ".join(f"{key} {value}" for key, value in identity.items())
+    log.info("%s: training on %s", name, train_tiles.describe())
+    log.info("%s: validating on %s", name, validation_tiles.describe())
     torch.manual_seed(run_seed)
     try:
-        network = models.build(settings["backbone"], weights=settings["weights"])
+        network = _network(description, settings, starts_from)
         models.check_tile_size(network, backbone=settings["backbone"], tile_px=description["tile_px"])
+        options = {key: settings[key] for key in ("batch_size", "balanced_batches", "augmentations")}
+        options |= {"seed": run_seed, "fabric": fabric, "workers": workers}
+        problem = (
+            ManyClasses(network, train_tiles, validation_tiles, classes=len(classes), **options)
+            if classes
+            else TwoClasses(network, train_tiles, validation_tiles, threshold=tile_threshold, **options)
+        )
         trained = train(
-            network, train_tiles, validation_tiles,
-            Schedule(**{key: settings[key] for key in Schedule.__dataclass_fields__}), seed=run_seed, fabric=fabric,
-            tile_threshold=tile_threshold, path_to_state=folder / STATE_FILE, run_key=run_key,
-            workers=workers,
+            problem, Schedule(**{key: settings[key] for key in Schedule.__dataclass_fields__}), seed=run_seed,
+            fabric=fabric, path_to_state=folder / STATE_FILE, run_key=run_key,
         )  # fmt: skip
     except InputError as error:
-        raise InputError(f"{trait}, round {round_number}: {error}") from None
+        raise InputError(f"{name}: {error}") from None
     if fabric.is_global_zero:
-        _write_results(folder, trained, description, train_tiles, validation_tiles)
+        _write_results(folder, trained, identity, description, train_tiles, validation_tiles)
         (folder / STATE_FILE).unlink(missing_ok=True)
+
+
+def _network(
+    description: Mapping[str, Any], settings: Mapping[str, Any], starts_from: str | Path | None
+) -> torch.nn.Module:
+    """The network to be trained, with the weights that it starts from. Raises InputError when those are of another."""
+    if starts_from is None:
+        outputs = models.outputs_of(description)
+        return models.build(settings["backbone"], weights=settings["weights"], outputs=outputs)
+    start = models.load(starts_from)
+    for key in ("backbone", "classes"):
+        if start.description.get(key) != description.get(key):
+            raise InputError(
+                f"{starts_from}: its {key} is {start.description.get(key)}, and this model's {description.get(key)}; "
+                "start from a model of the same kind"
+            )
+    return start.network
 
 
 def _tile_geometry(slides: Sequence[LabelledSlide]) -> dict[str, Any]:
@@ -123,12 +155,16 @@ def _version(path: Path) -> tuple[int, int]:
 
 
 def _write_results(
-    folder: Path, trained: Trained, description: dict[str, Any], training: SlideTiles, validation: SlideTiles
+    folder: Path,
+    trained: Trained,
+    identity: Mapping[str, Any],
+    description: dict[str, Any],
+    training: SlideTiles,
+    validation: SlideTiles,
 ) -> None:
     chosen = next(row for row in trained.curve if row["chosen"])
     row = {
-        "trait": description["trait"],
-        "round": description["round"],
+        **identity,
         "validation_auc": chosen["validation_slide_auc"],
         "validation_tile_auc": chosen["validation_tile_auc"],
         "validation_loss": chosen["validation_loss"],

@@ -13,10 +13,10 @@ import logging
 import math
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,17 +24,12 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
-from workflow_scripts.lib import devices, feeding, interruption, models, scores
+from workflow_scripts.lib import devices, interruption
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
-from workflow_scripts.lib.training_data import SlideTiles, augment, balanced_batches, batches
 
 log = logging.getLogger(__name__)
-
-# Tiles, labels and slides, as `SlideTiles` gives them.
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 # A validation measure is better when it is higher, or lower.
 HIGHER_IS_BETTER = {"slide_auc": True, "tile_auc": True, "loss": False}
@@ -47,14 +42,13 @@ MOST_UNSAVED_S = 600.0
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How a model is trained; the keys of `training` in the configuration, where each is described."""
+    """How a model is trained: keys of `training` in the configuration, where each is described."""
 
-    batch_size: int
-    balanced_batches: bool
     learning_rate: float
     weight_decay: float
     weight_averaging: float
-    augmentations: Sequence[str]
+    steps_per_epoch: int | None
+    epoch_factor: float
     evaluations_per_epoch: int
     max_epochs: int
     checkpoint_on: str
@@ -63,6 +57,33 @@ class Schedule:
     plateau_factor: float
     stop_on: str
     stop_patience: int
+
+
+class Problem(Protocol):
+    """What is learnt, and from what: all that the engine knows of it.
+
+    `network` is all that has weights. `n_examples` are the training examples, of which a step takes `batch_size`.
+    """
+
+    network: nn.Module
+    n_examples: int
+    batch_size: int
+
+    def batches(self, first_step: int) -> Iterator[Any]:
+        """What this process takes of the batch of `first_step`, and of every step after it, without end."""
+
+    def loss(self, network: nn.Module, batch: Any, generator: torch.Generator) -> torch.Tensor:
+        """The loss whose mean over the processes is that of the whole batch.
+
+        `network` is the problem's own, as it is to be called. All randomness but dropout's comes from `generator`,
+        which is the same in all processes.
+        """
+
+    def evaluate(self, network: nn.Module, look_up: Callable[[], None]) -> dict[str, float]:
+        """Measures on the validation set, `loss` and any others of HIGHER_IS_BETTER; a loss of infinity is divergence.
+
+        `network` has the averaged weights. `look_up` is called after each batch.
+        """
 
 
 @dataclass(frozen=True)
@@ -122,6 +143,11 @@ class Learner:
         fabric.backward(loss)
         self.optimizer.step()
         self.averaged.update_parameters(self.network.module)
+
+    def decay(self, factor: float) -> None:
+        """Multiply the learning rate."""
+        for group in self.optimizer.param_groups:
+            group["lr"] *= factor
 
     def share_buffers(self, fabric: Fabric) -> None:
         """Give all processes the first one's batch statistics: what is evaluated is then what is kept and saved."""
@@ -212,50 +238,34 @@ class Run:
 
 
 def train(
-    network: nn.Module,
-    training: SlideTiles,
-    validation: SlideTiles,
-    schedule: Schedule,
-    *,
-    seed: int,
-    fabric: Fabric,
-    tile_threshold: float,
-    path_to_state: str | Path,
-    run_key: str,
-    workers: int = 0,
+    problem: Problem, schedule: Schedule, *, seed: int, fabric: Fabric, path_to_state: str | Path, run_key: str
 ) -> Trained:
-    """Train a tile classifier with one logit until it stops improving, and return its best weights.
+    """Train a network until it stops improving, and return its best weights.
 
     Paper: Methods, Training. Evaluations, patience and what each decision looks at are in `schedule`. The state is
     saved at `path_to_state` (see `Run`) and read from there when it is one of the same `run_key`, which stands for all
     that shapes the result; the caller deletes it when the results are safe.
 
-    Raises InputError when a set lacks tiles, the training set lacks a class, a process has a single tile per step, or
-    training diverged; and Interrupted, after the step or the batch in work, when a signal asked the process to end.
+    Raises InputError when training diverged; and Interrupted, after the step or the batch in work, when a signal asked
+    the process to end.
     """
-    _check_sets(training, validation)
-    _check_batch(schedule.batch_size, len(training), fabric.world_size)
-    learner = Learner.of(network, schedule, fabric)
+    learner = Learner.of(problem.network, schedule, fabric)
     state = _resume(path_to_state, run_key, learner, schedule, fabric)
-    for data in (training, validation):
-        data.recolouring.to(fabric.device)
-    per_epoch = len(training) // min(schedule.batch_size, len(training))
+    per_epoch = schedule.steps_per_epoch or problem.n_examples // problem.batch_size
     interval = max(1, round(per_epoch / schedule.evaluations_per_epoch))
     with interruption.listening() as heard:
         run = Run(state, learner, fabric, path_to_state, run_key, heard)
-        loader = _training_batches(training, schedule, state.step, seed=seed, fabric=fabric, workers=workers)
-        validation_loader = _all_batches(validation, schedule.batch_size, fabric=fabric, workers=workers)
+        batches = problem.batches(state.step)
         started, first_step = time.monotonic(), state.step
         # What was begun is evaluated, in whichever attempt.
         while state.losses or (
             state.step < schedule.max_epochs * per_epoch and state.stop.waited < schedule.stop_patience
         ):
-            _train_steps(run, training, loader, interval, schedule, seed)
+            _train_steps(run, problem, batches, interval, per_epoch, schedule, seed)
             learner.share_buffers(fabric)
-            measured = evaluate(
-                learner.averaged.module, validation, validation_loader,
-                fabric=fabric, threshold=tile_threshold, look_up=run.look_up,
-            )  # fmt: skip
+            learner.averaged.module.eval()
+            with torch.inference_mode():
+                measured = problem.evaluate(learner.averaged.module, run.look_up)
             row = {
                 "evaluation": len(state.curve) + 1,
                 "step": state.step,
@@ -267,40 +277,11 @@ def train(
             state.losses = []
             _decide(state, row, measured, learner, schedule)
             run.save()
-            _report(row, schedule, per_epoch, state, fabric, seconds=time.monotonic() - started, first_step=first_step)
+            speed = (state.step - first_step) * problem.batch_size / max(time.monotonic() - started, 1e-9)
+            if fabric.is_global_zero:
+                _report(row, measured, schedule, state, speed)
     _check_converged(state.curve, schedule.learning_rate)
     return Trained(state.best_weights, _mark_chosen(state.curve, schedule.checkpoint_on))
-
-
-def evaluate(
-    network: nn.Module,
-    validation: SlideTiles,
-    loader: Iterable[Batch],
-    *,
-    fabric: Fabric,
-    threshold: float,
-    look_up: Callable[[], None],
-) -> dict[str, float]:
-    """Mean loss over tiles, tile AUC, and slide AUC of the share of positive tiles, on a validation set.
-
-    `loader` reads the tiles of `validation` in their order, this process's share of them, and `look_up` is called after
-    each batch. A measure that needs both classes is NaN where the set has one, and so is the slide AUC of slides whose
-    tiles have labels of their own. Where a logit is not finite the loss is infinite and both AUCs are NaN.
-    """
-    logits = _all_logits(network, validation, loader, fabric=fabric, look_up=look_up)
-    if not torch.isfinite(logits).all():
-        return {"loss": math.inf, "tile_auc": math.nan, "slide_auc": math.nan}
-    labels = torch.from_numpy(validation.labels)
-    probabilities = torch.sigmoid(logits).numpy()
-    positive = scores.positive(probabilities, threshold=threshold)
-    labels_of = {slide: validation.slides[slide].label for slide in np.unique(validation.slide_of_tile)}
-    slide_labels = {slide: label for slide, label in labels_of.items() if isinstance(label, int)}
-    slide_scores = [scores.slide_score(positive[validation.slide_of_tile == slide]) for slide in slide_labels]
-    return {
-        "loss": float(nn.functional.binary_cross_entropy_with_logits(logits.double(), labels.double())),
-        "tile_auc": scores.auc(validation.labels, probabilities),
-        "slide_auc": scores.auc(np.array(list(slide_labels.values())), np.array(slide_scores)),
-    }
 
 
 def make_fabric(*, precision: str = "auto", threads: int) -> Fabric:
@@ -344,28 +325,6 @@ def _moving_average(*, kept: float) -> Callable[[list[torch.Tensor], list[torch.
     return update
 
 
-def _check_sets(training: SlideTiles, validation: SlideTiles) -> None:
-    for name, data in (("training", training), ("validation", validation)):
-        if not len(data):
-            raise InputError(f"the {name} set has {len(data.slides)} slides and no tile: nothing to learn from")
-    missing = {0, 1} - set(training.labels.astype(int).tolist())
-    if missing:
-        raise InputError(
-            f"the training set has no tile of class {missing.pop()} ({training.describe()}): "
-            "use more slides, wider labels.low and labels.high, or another study.seed"
-        )
-
-
-def _check_batch(batch_size: int, n_tiles: int, processes: int) -> None:
-    # On a CPU each process's share is normalised by itself, and BatchNorm has no variance of one tile.
-    if min(batch_size, n_tiles) // processes < 2:
-        raise InputError(
-            f"a step of {min(batch_size, n_tiles)} tiles (training.batch_size {batch_size}, {n_tiles} training tiles) "
-            f"over {processes} processes leaves a process fewer than the two tiles that training needs: use a larger "
-            "batch_size, more tiles, or fewer GPUs"
-        )
-
-
 def _check_converged(curve: Sequence[dict[str, Any]], learning_rate: float) -> None:
     if not any(math.isfinite(row["validation_loss"]) for row in curve):
         raise InputError(
@@ -379,99 +338,30 @@ def _seed_of(seed: int, step: int, process: int = 0) -> int:
     return int(np.random.SeedSequence([seed, step, process]).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _part(fabric: Fabric) -> slice:
-    """The places of a step's batch, or of all tiles, that this process takes."""
-    return slice(fabric.global_rank, None, fabric.world_size)
-
-
-def _training_batches(
-    data: SlideTiles, schedule: Schedule, first_step: int, *, seed: int, fabric: Fabric, workers: int
-) -> Iterator[Batch]:
-    part = _part(fabric)
-    plan = (
-        balanced_batches(data.labels, schedule.batch_size, seed=seed, first_step=first_step, part=part)
-        if schedule.balanced_batches
-        else batches(len(data), schedule.batch_size, seed=seed, first_step=first_step, part=part)
-    )
-    return iter(_loader(data, plan, workers, fabric=fabric, persistent_workers=False))
-
-
-def _all_batches(data: SlideTiles, batch_size: int, *, fabric: Fabric, workers: int) -> Iterable[Batch]:
-    """This process's share of all tiles, in their order; its workers live as long as it does.
-
-    All shares have the same length: the last tile comes again where there are too few.
-    """
-    longest = -(-len(data) // fabric.world_size)
-    share = [min(tile, len(data) - 1) for tile in range(longest * fabric.world_size)[_part(fabric)]]
-    plan = [share[start : start + batch_size] for start in range(0, len(share), batch_size)]
-    return _loader(data, plan, workers, fabric=fabric, persistent_workers=True)
-
-
-def _loader(
-    data: SlideTiles, plan: Iterable[list[int]], workers: int, *, fabric: Fabric, persistent_workers: bool
-) -> Iterable[Batch]:
-    """The batches of a plan, read by `workers` processes, or by a thread of this one where that is 0."""
-    if not workers:
-        return feeding.Ahead(data.__getitems__, plan)
-    return DataLoader(
-        data,
-        batch_sampler=plan,
-        num_workers=workers,
-        persistent_workers=persistent_workers,
-        collate_fn=_as_read,
-        # A GPU copies from such memory by itself, while the next step is prepared.
-        pin_memory=fabric.device.type == "cuda",
-        worker_init_fn=interruption.obey_only_the_parent,
-    )
-
-
-def _as_read(batch: Any) -> Any:
-    return batch
-
-
 def _train_steps(
     run: Run,
-    training: SlideTiles,
-    loader: Iterator[Batch],
+    problem: Problem,
+    batches: Iterator[Any],
     steps: int,
+    per_epoch: int,
     schedule: Schedule,
     seed: int,
 ) -> None:
     """Take the steps that are left until the next evaluation, of `steps` between two."""
     state, fabric = run.state, run.fabric
     run.learner.network.train()
-    tiles, part = min(schedule.batch_size, len(training)), _part(fabric)
     while len(state.losses) < steps:
-        images, labels, slides = next(loader)
-        # Dropout draws from torch's global generator, augmentation from its own.
+        batch = next(batches)
+        # Dropout draws from torch's global generator, all else from its own.
         torch.manual_seed(_seed_of(seed, state.step, fabric.global_rank))
         generator = torch.Generator().manual_seed(_seed_of(seed, state.step))
-        seen = training.recolouring(images.to(fabric.device, non_blocking=True), slides)
-        batch = augment(seen, schedule.augmentations, generator, of=tiles, part=part)
-        logits = run.learner.network(batch)[:, 0]
-        loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels.to(fabric.device))
-        # Gradients of processes are averaged, and shares of an odd batch are not equal; of one process this is 1.
-        loss = loss * (len(labels) * fabric.world_size / tiles)
+        if state.step and state.step % per_epoch == 0:
+            run.learner.decay(schedule.epoch_factor)
+        loss = problem.loss(run.learner.network, batch, generator)
         run.learner.step(loss, fabric)
         state.losses.append(fabric.all_gather(loss.detach()).mean())
         state.step += 1
         run.look_up()
-
-
-@torch.inference_mode()
-def _all_logits(
-    network: nn.Module, data: SlideTiles, loader: Iterable[Batch], *, fabric: Fabric, look_up: Callable[[], None]
-) -> torch.Tensor:
-    """Logits (n,) float32 of the n tiles of `data` on the CPU, each process computing its share."""
-    network.eval()
-    found = []
-    with fabric.autocast():
-        for images, _, slides in loader:
-            seen = data.recolouring(images.to(fabric.device, non_blocking=True), slides)
-            found.append(network(models.to_input(seen))[:, 0].float().cpu())
-            look_up()
-    gathered = fabric.all_gather(torch.cat(found)).reshape(fabric.world_size, -1)
-    return gathered.T.reshape(-1)[: len(data)].cpu()
 
 
 def _decide(
@@ -489,8 +379,7 @@ def _decide(
     state.stop.update(measured)
     if state.plateau.update(measured) >= schedule.plateau_patience:
         state.plateau.waited = 0
-        for group in learner.optimizer.param_groups:
-            group["lr"] *= schedule.plateau_factor
+        learner.decay(schedule.plateau_factor)
 
 
 def _best(curve: Sequence[dict[str, Any]], measure: str) -> dict[str, Any]:
@@ -550,21 +439,13 @@ def _save_state(path: str | Path, run_key: str, state: State, learner: Learner, 
 
 
 def _report(
-    row: Mapping[str, Any],
-    schedule: Schedule,
-    per_epoch: int,
-    state: State,
-    fabric: Fabric,
-    *,
-    seconds: float,
-    first_step: int,
+    row: Mapping[str, Any], measured: Mapping[str, float], schedule: Schedule, state: State, speed: float
 ) -> None:
-    if fabric.is_global_zero:
-        speed = (state.step - first_step) * schedule.batch_size / max(seconds, 1e-9)
-        log.info(
-            "evaluation %d, epoch %.2f of at most %d: train loss %.4f, validation loss %.4f, slide AUC %.3f, "
-            "tile AUC %.3f; %.0f tiles/s; stops after %d more without improvement",
-            row["evaluation"], state.step / per_epoch, schedule.max_epochs, row["train_loss"], row["validation_loss"],
-            row["validation_slide_auc"], row["validation_tile_auc"], speed,
-            schedule.stop_patience - state.stop.waited,
-        )  # fmt: skip
+    """Say how an evaluation went; `speed` is in examples per second."""
+    log.info(
+        "evaluation %d, epoch %.2f of at most %d: train loss %.4f, validation %s; %.0f tiles/s; "
+        "stops after %d more without improvement",
+        row["evaluation"], row["epoch"], schedule.max_epochs, row["train_loss"],
+        ", ".join(f"{name.replace('_auc', ' AUC')} {value:.4f}" for name, value in measured.items()), speed,
+        schedule.stop_patience - state.stop.waited,
+    )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,8 +25,8 @@ TURNS = ("horizontal_flip", "vertical_flip", "transpose")
 class LabelledSlide:
     """A slide that a model learns from.
 
-    label: 0 or 1, which all its tiles inherit (Paper: Results, Training models); or (n,) of 0 and 1, one for each of
-    the n tiles of `source`, in their order.
+    label: its class, from 0, which all its tiles inherit (Paper: Results, Training models); or (n,) of classes, one for
+    each of the n tiles of `source`, in their order.
     """
 
     slide_id: str
@@ -81,10 +81,17 @@ class SlideTiles(Dataset):
             self._open[key] = opened, opened.enter_context(tiles.open_store(key[1]))
         return self._open[key][1]
 
+    def slide_labels(self) -> dict[int, int]:
+        """The labels of the slides with tiles that have one for all of them, by their place."""
+        labels = {int(slide): self.slides[slide].label for slide in np.unique(self.slide_of_tile)}
+        return {slide: label for slide, label in labels.items() if isinstance(label, int)}
+
     def describe(self) -> str:
         """How many tiles of each class there are, and of how many slides, for the log."""
-        slides = [len(np.unique(self.slide_of_tile[self.labels == c])) for c in (0, 1)]
-        return ", ".join(f"{slides[c]} slides / {np.sum(self.labels == c)} tiles of class {c}" for c in (0, 1))
+        classes = np.union1d([0, 1], self.labels).astype(int)
+        slides = [len(np.unique(self.slide_of_tile[self.labels == c])) for c in classes]
+        counts = zip(slides, classes, strict=True)
+        return ", ".join(f"{n} slides / {np.sum(self.labels == c)} tiles of class {c}" for n, c in counts)
 
 
 def batches(n_tiles: int, batch_size: int, *, seed: int, first_step: int, part: slice) -> Iterator[list[int]]:
@@ -107,29 +114,46 @@ def batches(n_tiles: int, batch_size: int, *, seed: int, first_step: int, part: 
 def balanced_batches(
     labels: np.ndarray, batch_size: int, *, seed: int, first_step: int, part: slice
 ) -> Iterator[list[int]]:
-    """As `batches`, of tiles with `labels` (n,) of 0 and 1: each step has as many of either class.
+    """As `batches`, of tiles with `labels` (n,) of k classes: each step has as many of every class.
 
-    A step takes the next tiles of each class from an endless row of permutations of its own, so that the rarer class
-    comes back sooner. Of an odd batch one more is of class 1. Paper: metastatic origin, 2.2 ("class-balancing").
+    A step takes the next tiles of each class from an endless row of permutations of its own, so that a rarer class
+    comes back sooner. What is left of a batch when k classes have been given as many goes to one class after the other,
+    the last first, and the next step goes on where it ended: after k steps all have had as many.
+    Paper: metastatic origin, 2.2 ("class-balancing").
     """
     size = min(batch_size, len(labels))
+    classes = np.unique(labels)
+    k = len(classes)
+    each, left = divmod(size, k)
+
+    def more(step: int, place: int) -> int:
+        """How many tiles beyond `each` a class has had before a step."""
+        return (step * left + place) // k
+
     rows = [
-        _endless(np.flatnonzero(labels == c), share, seed=(seed, c), first_step=first_step)
-        for c, share in enumerate((size // 2, size - size // 2))
+        _endless(np.flatnonzero(labels == c), taken=first_step * each + more(first_step, place), seed=(seed, int(c)))
+        for place, c in enumerate(classes)
     ]
+    for row in rows:
+        next(row)
+    step = first_step
     while True:
-        yield np.concatenate([next(row) for row in rows])[part].tolist()
+        shares = [each + more(step + 1, place) - more(step, place) for place in range(k)]
+        yield np.concatenate([row.send(share) for row, share in zip(rows, shares, strict=True)])[part].tolist()
+        step += 1
 
 
-def _endless(members: np.ndarray, share: int, *, seed: tuple[int, int], first_step: int) -> Iterator[np.ndarray]:
-    shuffle, first = divmod(first_step * share, len(members))
+def _endless(members: np.ndarray, *, taken: int, seed: tuple[int, int]) -> Generator[np.ndarray, int, None]:
+    """The next tiles of a row of permutations of which some were taken before; send how many, after a first `next`."""
+    shuffle, first = divmod(taken, len(members))
     order = np.random.default_rng([*seed, shuffle]).permutation(members)[first:]
+    share = yield order[:0]
     while True:
         while len(order) < share:
             shuffle += 1
             order = np.concatenate([order, np.random.default_rng([*seed, shuffle]).permutation(members)])
-        yield order[:share]
-        order = order[share:]
+        given, order = order[:share], order[share:]
+        share = yield given
 
 
 def augment(
