@@ -20,6 +20,7 @@ def main(path_to_slide: Path, folder: Path) -> None:
         max_background=0.5,
         background_rule="saturation",
         max_pen=0.5,
+        threads=2,
     )
     seconds = time.perf_counter() - started
     done = tiles.read_summary(folder / "slide.h5")["n_tiles"]

@@ -329,7 +329,7 @@ workflow.register_resource("downloads", study.downloads.at_once)
 
 def tile_settings(wildcards):
     applied = applied_settings(wildcards.cohort)
-    return applied["tiles"] if applied else study.tiles.model_dump()
+    return applied["tiles"] if applied else study.tiles.model_dump(exclude={"threads"})
 
 
 def slide_file(wildcards):

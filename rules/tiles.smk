@@ -15,7 +15,7 @@ rule tile_slide:
         "results/{cohort}/benchmarks/tile_slide/{slide}.tsv"
     conda:
         "../envs/histocarta.yaml"
-    threads: 2
+    threads: study.tiles.threads
     resources:
         downloads=lambda wildcards: 1 if slide_to_bring(wildcards) else 0,
     params:

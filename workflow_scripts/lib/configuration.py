@@ -317,6 +317,7 @@ class Tiles(Section):
         le=0.25,
         description="How much coarser than `mpp` the pixels read may be, as a share of it: 0.2525 halved is 0.505.",
     )
+    threads: Positive = Field(2, description="CPU threads of a job; they change no byte of a store.")
 
 
 class Stain(Section):
