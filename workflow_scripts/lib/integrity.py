@@ -220,8 +220,9 @@ def _value(tag: tifffile.TiffTag) -> Any:
 
 def _numbers(tags: dict[int, Any], code: int) -> np.ndarray:
     """Return a tag's values (n,) uint64, none when it is absent. Raises DamagedFile unless all are whole numbers."""
-    value = tags.get(code, ())
-    values = np.atleast_1d(np.asarray(list(value) if isinstance(value, bytes) else value, dtype=object))
-    if not all(isinstance(value, int) and 0 <= value < 2**64 for value in values):
+    value = tags.get(code, np.zeros(0, np.uint64))
+    values = np.atleast_1d(np.asarray(list(value) if isinstance(value, bytes) else value))
+    # Numbers that one type of integers cannot hold together become another type.
+    if values.dtype.kind not in "iu" or (values < 0).any():
         raise DamagedFile(f"the TIFF directory has no whole numbers in tag {code}")
     return values.astype(np.uint64)

@@ -122,7 +122,7 @@ def _head_of_first(path: str | Path, image: integrity.TiledImage) -> "_Head | No
     with open(path, "rb") as file:
         encoded = _read(image, file, int(present[0]))
     try:
-        return _head(_of_colours(encoded, image))
+        return _of_colours(encoded, image)[1]
     except ValueError:
         return None
 
@@ -297,8 +297,7 @@ def _decode(level: JpegLevel, file: BinaryIO, number: int) -> np.ndarray:
     if not image.byte_counts[number]:
         return np.full((height, width, 3), WHITE, np.uint8)
     try:
-        encoded = _of_colours(_read(image, file, number), image)
-        found = _head(encoded)
+        encoded, found = _of_colours(_read(image, file, number), image)
         if (found.width, found.height) != (image.tile_width, image.tile_height):
             problem = f"a JPEG of {found.width} × {found.height} px, expected {image.tile_width} × {image.tile_height}"
         elif found.colours != image.colours:
@@ -333,18 +332,20 @@ def _head(encoded: bytes) -> _Head:
     return _Head(*simplejpeg.decode_jpeg_header(encoded))
 
 
-def _of_colours(encoded: bytes, image: integrity.TiledImage) -> bytes:
-    """Return a tile as a JPEG that says itself what its channels are.
+def _of_colours(encoded: bytes, image: integrity.TiledImage) -> tuple[bytes, _Head]:
+    """Return a tile as a JPEG that says itself what its channels are, and what its head says.
 
     In a TIFF the directory says it. A JPEG alone says it by Adobe's segment, else JFIF's means YCbCr, else libjpeg
     guesses, wrong for most of Aperio's that are RGB.
     """
-    if _head(encoded).colours == image.colours:
-        return encoded
+    head = _head(encoded)
+    if head.colours == image.colours:
+        return encoded, head
     kept, start = [encoded[:2], ADOBE + bytes([image.colours == "YCbCr"])], 2
     while encoded[start : start + 1] == b"\xff" and encoded[start + 1] != START_OF_SCAN:
         end = start + 2 + int.from_bytes(encoded[start + 2 : start + 4], "big")
         if encoded[start + 1] not in (JFIF, ADOBES):
             kept.append(encoded[start:end])
         start = end
-    return b"".join([*kept, encoded[start:]])
+    encoded = b"".join([*kept, encoded[start:]])
+    return encoded, _head(encoded)

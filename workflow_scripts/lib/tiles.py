@@ -97,18 +97,17 @@ def lattice_of(*, width: int, height: int, slide_mpp: float, tile_px: int, mpp: 
 
 
 def tissue_by_saturation(
-    pixels: np.ndarray, *, mpp: float, saturation: float = 0.05, pale: int = 180, black: int = 10
+    image: Image.Image, *, mpp: float, saturation: float = 0.05, pale: int = 180, black: int = 10
 ) -> float:
     """Return the share of a tile that is not background, by colour.
 
-    `pixels` is (height, width, 3) uint8 at `mpp` µm/px, averaged down to about TISSUE_MPP first, which takes out the
-    noise of the camera and of JPEG. A pixel is background when it is pale and grey: its channels differ by less than
+    `image` is RGB at `mpp` µm/px, averaged down to about TISSUE_MPP first, which takes out the noise of the camera and
+    of JPEG. A pixel is background when it is pale and grey: its channels differ by less than
     `saturation` of the largest, and the largest is at least `pale`; or when it is black, never scanned: no channel
     above `black`. The thresholds are fixed, not fitted to the slide, so that a nearly blank slide has no tissue.
     """
-    factor = _tissue_factor(min(pixels.shape[:2]), mpp=mpp)
-    small = np.asarray(Image.fromarray(pixels).reduce(factor)) if factor > 1 else pixels
-    red, green, blue = np.moveaxis(small, 2, 0)
+    factor = _tissue_factor(min(image.size), mpp=mpp)
+    red, green, blue = np.moveaxis(np.asarray(image.reduce(factor) if factor > 1 else image), 2, 0)
     largest = np.maximum(np.maximum(red, green), blue).astype(np.float32)
     spread = largest - np.minimum(np.minimum(red, green), blue)
     background = ((spread < saturation * largest) & (largest >= pale)) | (largest <= black)
@@ -120,12 +119,12 @@ def _tissue_factor(side: int, *, mpp: float) -> int:
     return max(1, min(round(TISSUE_MPP / mpp), side // 8))
 
 
-def tissue_by_channel_220(pixels: np.ndarray, *, mpp: float) -> float:
+def tissue_by_channel_220(image: Image.Image, *, mpp: float) -> float:
     """Return the share of a tile's channel values that are not above 220: the measure of the released code.
 
-    `pixels` is (height, width, 3) uint8; `mpp` does not matter. Source: PathoMCH, the code of the paper.
+    `image` is RGB; `mpp` does not matter. Source: PathoMCH, the code of the paper.
     """
-    return 1.0 - float((pixels > 220).mean())
+    return 1.0 - float((np.asarray(image) > 220).mean())
 
 
 @dataclass(frozen=True)
@@ -378,7 +377,7 @@ class _Judge:
         self._jpeg_quality = settings["jpeg_quality"]
 
     def tissue(self, image: Image.Image, *, mpp: float) -> float:
-        return self._rule.tissue(np.asarray(image), mpp=mpp)
+        return self._rule.tissue(image, mpp=mpp)
 
     def has_enough(self, tissue: float) -> bool:
         return self._rule.keeps(tissue, max_background=self._max_background)
