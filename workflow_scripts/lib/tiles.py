@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from functools import cached_property
-from itertools import groupby
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +293,7 @@ def cut_jpeg_strips(
     *,
     threads: int,
 ) -> Iterator[list[Tile]]:
-    """Do the same as `cut_strips` from the file's own tiles, in `threads` threads; a row without tissue is left out.
+    """Do the same as `cut_strips` from the file's own tiles, in `threads` threads, and yield CHUNK_TILES at a time.
 
     `overview` is a coarser level that tells what is background beyond doubt (`OVERVIEW_DOUBT`), so that nothing there
     is decoded on `level`; None: all is decoded. What decides on the others is measured on the tiles themselves.
@@ -315,8 +315,9 @@ def cut_jpeg_strips(
     cut_tiles = jpeg_slides.read_areas(
         level, _boxes(lattice, places), _squares(len(places), lattice.tile_px), cut, threads=threads
     )
-    for _, strip in groupby((tile for tile in cut_tiles if tile is not None), key=lambda tile: tile.row):
-        yield list(strip)
+    found = (tile for tile in cut_tiles if tile is not None)
+    while strip := list(islice(found, CHUNK_TILES)):
+        yield strip
 
 
 def find_overview(
@@ -509,10 +510,16 @@ def _new_store(path: Path) -> Iterator[h5py.File]:
 
 
 def _append(store: h5py.File, strip: list[Tile]) -> None:
+    if not strip:
+        return
     _extend(store, strip)
-    encoded = store["tiles"]
-    for index, tile in enumerate(strip, len(encoded) - len(strip)):
+    # In one request: h5py's own way takes twice as long.
+    encoded = np.empty(len(strip), store["tiles"].dtype)
+    for index, tile in enumerate(strip):
         encoded[index] = tile.encoded
+    space = store["tiles"].id.get_space()
+    space.select_hyperslab((len(store["tiles"]) - len(strip),), encoded.shape)
+    store["tiles"].id.write(h5py.h5s.create_simple(encoded.shape), space, encoded)
 
 
 def _append_dropped(store: h5py.File, strip: list[Tile], pictures: "_Pictures") -> None:
@@ -530,9 +537,10 @@ def _extend(group: h5py.Group, strip: list[Tile]) -> None:
     values |= {f"quality/{name}": [tile.measures[name] for tile in strip] for name in quality.MEASURES}
     start = len(group["coords"])
     for name in OF_DROPPED if "reason" in group else OF_KEPT:
-        group[name].resize(start + len(strip), axis=0)
-    for name, of_strip in values.items():
-        group[name][start:] = np.asarray(of_strip, group[name].dtype)
+        dataset = group[name]
+        dataset.resize(start + len(strip), axis=0)
+        if name in values:
+            dataset[start:] = np.asarray(values[name], dataset.dtype)
 
 
 class _Pictures:
