@@ -36,8 +36,8 @@ test-results: $(READY) ## tests of the results that `make demo` built
 test-colon: $(READY) ## the tumour filter on real histology (an hour on two cores; needs ../shared/data/colon)
 	$(BIN)/python -m pytest tests/colon -s
 
-test-cluster: $(READY) ## tests on a real SLURM of three virtual nodes (needs root on Debian 12)
-	$(BIN)/python -m pytest tests/cluster
+test-cluster: $(READY) ## tests on a real SLURM of three virtual nodes (root on Debian 12); OVERLAY=studies/demo.yaml for longer
+	$(BIN)/python -m pytest tests/cluster $(if $(OVERLAY),--overlay $(OVERLAY))
 
 test-matrix: ## the tests with the oldest and the newest torch, and on Python 3.12 where there is one
 	bash tests/matrix.sh
