@@ -1,0 +1,285 @@
+"""Divergences are those of the densities that the samples are from, and the tables compare what they say they do."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from scipy.integrate import quad
+from scipy.special import xlogy
+from scipy.stats import norm
+
+from workflow_scripts.lib import divergence
+from workflow_scripts.lib.divergence import METASTATIC, PRIMARY, kl_divergence
+from workflow_scripts.lib.errors import InputError
+
+N, SEEDS = 5000, 12
+# Weight, mean and standard deviation of each normal component.
+TWO_MODES = [(0.5, -2, 0.8), (0.5, 2, 0.8)]
+MOVED = [(0.5, -1, 0.8), (0.5, 3, 0.8)]
+UNEVEN = [(0.7, -2, 1.0), (0.3, 2, 0.7)]
+OTHER_WAY = [(0.3, -2, 1.0), (0.7, 2, 0.7)]
+
+
+def draw(components: list[tuple], rng: np.random.Generator, n: int = N) -> np.ndarray:
+    weights, means, widths = np.array(components).T
+    of = rng.choice(len(components), n, p=weights)
+    return rng.normal(means[of], widths[of])
+
+
+def closed_form(shift: float, first: float = 1, second: float = 1) -> float:
+    return np.log(second / first) + (first**2 + shift**2) / (2 * second**2) - 0.5
+
+
+def integrated(first: list[tuple], second: list[tuple]) -> float:
+    def density(components: list[tuple], x: float) -> float:
+        return sum(weight * norm.pdf(x, mean, width) for weight, mean, width in components)
+
+    def integrand(x: float) -> float:
+        p, q = density(first, x), density(second, x)
+        return xlogy(p, p / q)
+
+    return sum(quad(integrand, *ends)[0] for ends in pairwise(range(-14, 15, 2)))
+
+
+def estimates(first: list[tuple], second: list[tuple], estimator: str, seeds: int = SEEDS) -> np.ndarray:
+    found = []
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        found.append(kl_divergence(draw(first, rng), draw(second, rng), estimator=estimator))
+    return np.array(found)
+
+
+@pytest.mark.parametrize("estimator", ["mixture", "gaussian"])
+@pytest.mark.parametrize(
+    ("shift", "first", "second"),
+    [(0.5, 1, 1), (1, 1, 1), (1.5, 1, 1), (2, 1, 1), (0, 1, 2), (0, 2, 1), (1, 1, 1.5), (1, 1.5, 1)],
+)
+def test_the_divergence_of_normal_samples_is_that_of_the_closed_form(shift, first, second, estimator):
+    found = estimates([(1, 0, first)], [(1, shift, second)], estimator)
+    assert found.mean() == pytest.approx(closed_form(shift, first, second), rel=0.05)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (TWO_MODES, MOVED),
+        (UNEVEN, OTHER_WAY),
+        (TWO_MODES, [(1, 0, 2)]),
+        ([(1, 0, 1.5)], [(0.5, -1.5, 0.8), (0.5, 1.5, 0.8)]),
+    ],
+    ids=["moved", "weighted", "against one mode", "one mode against two"],
+)
+def test_the_divergence_of_samples_of_two_modes_is_that_of_their_densities(first, second):
+    assert estimates(first, second, "mixture").mean() == pytest.approx(integrated(first, second), rel=0.05)
+
+
+def test_one_normal_density_cannot_tell_modes_that_moved():
+    assert estimates(TWO_MODES, MOVED, "gaussian", seeds=2).mean() < 0.5 * integrated(TWO_MODES, MOVED)
+
+
+def test_a_histogram_is_right_where_samples_overlap_and_too_low_where_the_first_reaches_further():
+    assert estimates([(1, 0, 1)], [(1, 1, 1)], "histogram").mean() == pytest.approx(0.5, rel=0.05)
+    assert estimates(TWO_MODES, MOVED, "histogram").mean() == pytest.approx(integrated(TWO_MODES, MOVED), rel=0.05)
+    assert estimates([(1, 0, 2)], [(1, 0, 1)], "histogram").mean() < 0.9 * closed_form(0, 2, 1)
+
+
+@pytest.mark.parametrize("estimator", divergence.ESTIMATORS)
+def test_the_divergence_is_from_the_first_to_the_second(estimator):
+    rng = np.random.default_rng(0)
+    narrow, wide = rng.normal(0, 1, N), rng.normal(0, 2, N)
+    assert kl_divergence(wide, narrow, estimator=estimator) > 1.5 * kl_divergence(narrow, wide, estimator=estimator)
+
+
+@pytest.mark.parametrize("estimator", divergence.ESTIMATORS)
+def test_samples_of_one_density_have_next_to_no_divergence_and_equal_ones_none(estimator):
+    found = estimates(TWO_MODES, TWO_MODES, estimator, seeds=3)
+    assert (found >= 0).all()
+    assert found.max() < 0.02
+    sample = np.random.default_rng(0).normal(size=500)
+    assert kl_divergence(sample, sample, estimator=estimator) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize("estimator", divergence.ESTIMATORS)
+def test_the_scale_of_a_feature_does_not_matter(estimator):
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(0, 1, 800), rng.normal(1, 1, 800)
+    expected = kl_divergence(first, second, estimator=estimator)
+    assert kl_divergence(first * 1e-4 + 7, second * 1e-4 + 7, estimator=estimator) == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize("estimator", divergence.ESTIMATORS)
+def test_too_few_values_or_a_constant_feature_have_no_divergence(estimator):
+    rng = np.random.default_rng(0)
+    enough, few, constant = rng.normal(size=500), rng.normal(size=19), np.zeros(500)
+    for first, second in ((enough, few), (few, enough), (enough, constant), (constant, constant), (enough, [])):
+        assert np.isnan(kl_divergence(first, second, estimator=estimator))
+    assert np.isfinite(kl_divergence(enough, rng.normal(size=20), estimator=estimator))
+
+
+def test_equal_values_among_others_and_far_ones_leave_a_finite_divergence():
+    rng = np.random.default_rng(0)
+    first = np.concatenate([np.zeros(300), rng.normal(size=700)])
+    second = np.append(rng.normal(size=999), 80.0)
+    for one, other in ((first, second), (second, first)):
+        assert 0 < kl_divergence(one, other) < np.inf
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value):
+    sample = np.append(np.arange(50.0), value)
+    with pytest.raises(InputError, match="found 1 of 51 that are missing or infinite"):
+        kl_divergence(np.arange(50.0), sample)
+
+
+def test_an_unknown_estimator_and_a_table_for_a_feature_are_refused():
+    with pytest.raises(InputError, match="'kde': expected one of mixture, gaussian, histogram"):
+        kl_divergence(np.arange(50.0), np.arange(50.0), estimator="kde")
+    with pytest.raises(InputError, match=r"found an array of shape \(50, 2\)"):
+        kl_divergence(np.zeros((50, 2)), np.arange(50.0))
+
+
+# Tables
+
+
+@pytest.fixture(scope="module")
+def tiles():
+    """Latents of three classes and two features; the metastases of `far` have moved in the first feature."""
+    rng = np.random.default_rng(1)
+    places = {("far", PRIMARY): 0, ("far", METASTATIC): 2, ("near", PRIMARY): 4, ("near", METASTATIC): 4.5,
+              ("control", PRIMARY): 8, ("control", METASTATIC): 8}  # fmt: skip
+    latents = [np.stack([rng.normal(place, 1, 400), rng.normal(0, 1, 400)], axis=1) for place in places.values()]
+    classes, domains = (np.repeat([key[axis] for key in places], 400) for axis in (0, 1))
+    return np.concatenate(latents), classes, domains
+
+
+def of(table, comparison, name, other, feature):
+    return table[
+        (table["comparison"] == comparison) & (table["class"] == name) & (table["other"] == other)
+        & (table["feature"] == feature)
+    ].iloc[0]  # fmt: skip
+
+
+def test_the_table_compares_primaries_with_what_each_reading_names(tiles):
+    latents, classes, domains = tiles
+    table = divergence.divergence_table(*tiles, estimator="gaussian")
+    assert table.columns.tolist() == divergence.COLUMNS
+    assert table.groupby("comparison").size().to_dict() == {
+        "counterpart": 3 * 2, "everything_else": 3 * 2, "other_metastases": 3 * 2 * 2, "other_primaries": 3 * 2 * 2
+    }  # fmt: skip
+    assert set(zip(table["reading"], table["comparison"], strict=True)) == {
+        (reading, name) for reading, names in divergence.READINGS.items() for name in names
+    }
+
+    def sample(chosen: np.ndarray) -> np.ndarray:
+        return latents[chosen, 0]
+
+    primary, metastatic = domains == PRIMARY, domains == METASTATIC
+    far = sample((classes == "far") & primary)
+    seconds = {
+        ("counterpart", "far"): (classes == "far") & metastatic,
+        ("everything_else", ""): ~((classes == "far") & primary),
+        ("other_metastases", "near"): (classes == "near") & metastatic,
+        ("other_primaries", "near"): (classes == "near") & primary,
+    }
+    for (comparison, other), chosen in seconds.items():
+        row = of(table, comparison, "far", other, 0)
+        assert row["kl"] == kl_divergence(far, sample(chosen), estimator="gaussian")
+        assert (row["n_first"], row["n_second"]) == (400, chosen.sum())
+
+
+def test_the_mean_over_features_is_largest_where_metastases_moved_most_and_smallest_for_the_control(tiles):
+    table = divergence.divergence_table(*tiles)
+    means = divergence.mean_divergences(table)
+    by_class = means.set_index("class")["kl"]
+    assert by_class.index.tolist() == ["control", "far", "near"]
+    assert by_class["control"] < 0.01 < by_class["near"] < by_class["far"]
+    # A shift of 2 in one of two features.
+    assert by_class["far"] == pytest.approx(1, rel=0.2)
+    assert means["values"].tolist() == [2, 2, 2]
+    assert divergence.mean_divergences(table, "other_primaries")["values"].tolist() == [4, 4, 4]
+    with pytest.raises(InputError, match="expected one of counterpart"):
+        divergence.mean_divergences(table, "text")
+
+
+def test_the_same_tiles_give_the_same_table(tiles):
+    first, second = (divergence.divergence_table(*tiles) for _ in range(2))
+    assert first.equals(second)
+
+
+def test_a_class_of_one_domain_stands_in_the_table_without_a_divergence(tiles):
+    latents, classes, domains = tiles
+    kept = ~((classes == "near") & (domains == METASTATIC))
+    table = divergence.divergence_table(latents[kept], classes[kept], domains[kept], estimator="gaussian")
+    row = of(table, "counterpart", "near", "near", 0)
+    assert np.isnan(row["kl"])
+    assert (row["n_first"], row["n_second"]) == (400, 0)
+    means = divergence.mean_divergences(table).set_index("class")
+    assert np.isnan(means.loc["near", "kl"])
+    assert means.loc["near", "values"] == 0
+
+
+def test_a_dead_feature_is_left_out_of_the_mean(tiles):
+    latents, classes, domains = tiles
+    dead = np.concatenate([latents, np.zeros((len(latents), 1))], axis=1)
+    table, with_dead = (
+        divergence.divergence_table(found, classes, domains, estimator="gaussian") for found in (latents, dead)
+    )
+    assert divergence.mean_divergences(with_dead).equals(divergence.mean_divergences(table))
+
+
+def test_tiles_that_are_not_described_are_refused(tiles):
+    latents, classes, domains = tiles
+    with pytest.raises(InputError, match="2400 classes and 2399 domains"):
+        divergence.divergence_table(latents, classes, domains[1:])
+    with pytest.raises(InputError, match="expected the domains primary and metastatic, found local"):
+        divergence.divergence_table(latents, classes, ["local", *domains[1:]])
+
+
+# Fig. 5C
+
+
+def points(kl: list[float], auroc: list[float]):
+    names = [f"class {number}" for number in range(len(kl))]
+    means = divergence.pd.DataFrame({"class": [*names, "control"], "kl": [*kl, 0.0]})
+    return divergence.divergence_with_auroc(means, dict(zip(names, auroc, strict=True)))
+
+
+def test_the_correlation_is_over_classes_with_an_auroc_and_has_fishers_interval():
+    rng = np.random.default_rng(0)
+    kl = rng.exponential(size=14)
+    auroc = 0.7 + 0.02 * kl + rng.normal(0, 0.05, 14)
+    found = divergence.correlation(points(kl, auroc))
+    r = np.corrcoef(kl, auroc)[0, 1]
+    assert found["n"] == 14
+    assert found["pearson"] == pytest.approx(r)
+    low, high = np.tanh(np.arctanh(r) + np.array([-1, 1]) * norm.ppf(0.975) / np.sqrt(11))
+    assert (found["pearson_low"], found["pearson_high"]) == pytest.approx((low, high))
+    ranks = [np.argsort(np.argsort(values)) for values in (kl, auroc)]
+    assert found["spearman"] == pytest.approx(np.corrcoef(*ranks)[0, 1])
+
+
+def test_a_correlation_that_is_not_defined_is_missing():
+    assert np.isnan(divergence.correlation(points([1, 2], [0.6, 0.7]))["pearson"])
+    assert np.isnan(divergence.correlation(points([1, 1, 1, 1], [0.6, 0.7, 0.8, 0.9]))["spearman"])
+    of_three = divergence.correlation(points([1, 2, 3], [0.6, 0.9, 0.7]))
+    assert np.isfinite(of_three["pearson"])
+    assert np.isnan(of_three["pearson_low"])
+
+
+# Fig. 5A
+
+
+def test_the_plane_keeps_groups_apart_and_is_the_same_from_the_same_seed():
+    rng = np.random.default_rng(0)
+    group = np.repeat([0, 1], 60)
+    latents = rng.normal(group[:, None] * 12, 1, (120, 64))
+    first, second = (divergence.embed(latents, perplexity=15, seed=1) for _ in range(2))
+    assert first.shape == (120, 2)
+    assert np.array_equal(first, second)
+    distances = np.linalg.norm(first[:, None] - first[None], axis=2) + 1e9 * np.eye(120)
+    assert (group[distances.argmin(axis=1)] == group).all()
+
+
+def test_fewer_tiles_than_neighbours_are_refused():
+    with pytest.raises(InputError, match="t-SNE of 20 tiles: expected more than its perplexity, which is 30"):
+        divergence.embed(np.zeros((20, 64)), perplexity=30, seed=1)
