@@ -1,7 +1,7 @@
-"""Tile classifiers: built by name, saved so that they load anywhere, applied to tiles."""
+"""Tile classifiers: built by name and applied to tiles; these and other networks saved so that they load anywhere."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -96,15 +96,25 @@ def save(folder: str | Path, weights: Mapping[str, torch.Tensor], description: M
 
 
 def load(folder: str | Path) -> TrainedModel:
-    """Read a model that `save` wrote, ready to predict (evaluation mode, CPU).
+    """Read a classifier that `save` wrote, ready to predict (evaluation mode, CPU).
 
-    Raises InputError when the weights do not fit the backbone that the description names.
+    Raises InputError as `build` and `read` do.
+    """
+    return TrainedModel(*read(folder, lambda described: build(described["backbone"], outputs=outputs_of(described))))
+
+
+def read(
+    folder: str | Path, make_network: Callable[[Mapping[str, Any]], nn.Module]
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A network that `save` wrote, in evaluation mode on the CPU, and its description, of which it is made.
+
+    Raises InputError when the weights do not fit the network.
     """
     folder = Path(folder)
     description = json.loads((folder / DESCRIPTION_FILE).read_text())
-    network = build(description["backbone"], outputs=outputs_of(description))
+    network = make_network(description)
     try:
         network.load_state_dict(load_file(folder / WEIGHTS_FILE))
     except RuntimeError as error:
         raise InputError(f"{folder}: the weights are not those of a {description['backbone']}: {error}") from None
-    return TrainedModel(network.eval(), description)
+    return network.eval(), description

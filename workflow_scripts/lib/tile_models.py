@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,18 @@ from workflow_scripts.lib import models, tiles
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import write_table
 from workflow_scripts.lib.tile_problems import ManyClasses, TwoClasses
-from workflow_scripts.lib.training import Schedule, Trained, make_fabric, train
+from workflow_scripts.lib.training import Problem, Schedule, Trained, make_fabric, train
 from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles
 
 log = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
+# The measures of an evaluation, as `scores.tsv` calls those of the weights that are kept.
+SCORES = {
+    "validation_slide_auc": "validation_auc",
+    "validation_tile_auc": "validation_tile_auc",
+    "validation_loss": "validation_loss",
+}
 
 
 def train_model(
@@ -56,16 +62,54 @@ def train_model(
     Raises InputError as `train`, `tile_problems` and `models.check_tile_size` do, naming the model; and when the model
     that it starts from has another backbone or other classes.
     """
+    kind = {
+        **({"classes": list(classes)} if classes else {}),
+        "backbone": settings["backbone"],
+        "tile_threshold": tile_threshold,
+    }
+
+    def make_problem(description: Mapping[str, Any], *sets: SlideTiles, **options: Any) -> Problem:
+        network = _network(description, settings, starts_from)
+        models.check_tile_size(network, backbone=settings["backbone"], tile_px=description["tile_px"])
+        if classes:
+            return ManyClasses(network, *sets, classes=len(classes), **options)
+        return TwoClasses(network, *sets, threshold=tile_threshold, **options)
+
+    train_network(
+        folder, kind, make_problem, identity=identity, training=training, validation=validation, settings=settings,
+        stain=stain, seed=seed, code_version=code_version, workers=workers, starts_from=starts_from,
+    )  # fmt: skip
+
+
+def train_network(
+    folder: str | Path,
+    kind: Mapping[str, Any],
+    make_problem: Callable[..., Problem],
+    *,
+    identity: Mapping[str, Any],
+    training: Sequence[LabelledSlide],
+    validation: Sequence[LabelledSlide],
+    settings: Mapping[str, Any],
+    stain: Mapping[str, Any] | None,
+    seed: int,
+    code_version: str,
+    workers: int,
+    starts_from: str | Path | None = None,
+) -> None:
+    """Train a network of any kind on the tiles of slides, and write its files, as `train_model` says.
+
+    kind: what describes such a network in `model.json`, its `backbone` at least. make_problem: makes what is learnt,
+    with the network, of the whole description, the two sets, and as keywords what `SlideProblem` takes; torch's global
+    generator is seeded then. The measures in `scores.tsv` are those that the problem has.
+    """
     folder = Path(folder)
     named = ":".join(str(value) for value in (seed, *identity.values()))
     run_seed = int(hashlib.sha256(named.encode()).hexdigest()[:8], 16)
     description = {
         **identity,
-        **({"classes": list(classes)} if classes else {}),
-        "backbone": settings["backbone"],
+        **kind,
         "settings": dict(settings),
         "stain": stain,
-        "tile_threshold": tile_threshold,
         "seed": seed,
         "code_version": code_version,
         **_tile_geometry([*training, *validation]),
@@ -79,17 +123,11 @@ def train_model(
     log.info("%s: validating on %s", name, validation_tiles.describe())
     torch.manual_seed(run_seed)
     try:
-        network = _network(description, settings, starts_from)
-        models.check_tile_size(network, backbone=settings["backbone"], tile_px=description["tile_px"])
         options = {key: settings[key] for key in ("batch_size", "balanced_batches", "augmentations")}
         options |= {"seed": run_seed, "fabric": fabric, "workers": workers}
-        problem = (
-            ManyClasses(network, train_tiles, validation_tiles, classes=len(classes), **options)
-            if classes
-            else TwoClasses(network, train_tiles, validation_tiles, threshold=tile_threshold, **options)
-        )
         trained = train(
-            problem, Schedule(**{key: settings[key] for key in Schedule.__dataclass_fields__}), seed=run_seed,
+            make_problem(description, train_tiles, validation_tiles, **options),
+            Schedule(**{key: settings[key] for key in Schedule.__dataclass_fields__}), seed=run_seed,
             fabric=fabric, path_to_state=folder / STATE_FILE, run_key=run_key,
         )  # fmt: skip
     except InputError as error:
@@ -165,9 +203,7 @@ def _write_results(
     chosen = next(row for row in trained.curve if row["chosen"])
     row = {
         **identity,
-        "validation_auc": chosen["validation_slide_auc"],
-        "validation_tile_auc": chosen["validation_tile_auc"],
-        "validation_loss": chosen["validation_loss"],
+        **{column: chosen[measure] for measure, column in SCORES.items() if measure in chosen},
         "evaluation": chosen["evaluation"],
         "evaluations": len(trained.curve),
         "train_slides": len(training.slides),

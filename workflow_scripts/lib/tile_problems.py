@@ -1,4 +1,4 @@
-"""What classifiers of tiles learn: two classes by one logit, or any number by one logit each."""
+"""What is learnt from the tiles of slides; and by classifiers: two classes by one logit, or any number by as many."""
 
 import logging
 import math
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
-class TileProblem(ABC):
+class SlideProblem(ABC):
     """Learning from the tiles of slides: a `training.Problem` but for the loss of a batch and what it is judged by.
 
     seed: of the order of the tiles. workers: processes that read them, or 0 for a thread of this one.
 
-    Raises InputError when a set lacks tiles, the training set lacks a class, or a process has a single tile per step.
+    Raises InputError when a set lacks tiles, or a process has a single tile per step.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class TileProblem(ABC):
         fabric: Fabric,
         workers: int = 0,
     ) -> None:
-        _check_sets(training, validation, self.n_classes)
+        _check_sets(training, validation)
         _check_batch(batch_size, len(training), fabric.world_size)
         for data in (training, validation):
             data.recolouring.to(fabric.device)
@@ -57,18 +57,18 @@ class TileProblem(ABC):
         self._part = slice(fabric.global_rank, None, fabric.world_size)
         self._in_order = self._all_batches(validation, batch_size)
 
-    @property
     @abstractmethod
-    def n_classes(self) -> int:
-        """How many classes the labels are of, from 0."""
+    def share_loss(
+        self, network: nn.Module, given: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """The mean loss of this process's share of a step: network input (n, 3, px, px) and labels (n,) float.
+
+        What is drawn from `generator` is drawn for the whole step, in all processes alike.
+        """
 
     @abstractmethod
-    def tile_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """The mean loss of tiles from what the network gives, (n, outputs) float, and their labels (n,) float."""
-
-    @abstractmethod
-    def measure(self, logits: torch.Tensor, validation: SlideTiles) -> dict[str, float]:
-        """The measures but for the loss, from the finite logits (n, outputs) of all validation tiles."""
+    def evaluate(self, network: nn.Module, look_up: Callable[[], None]) -> dict[str, float]:
+        """See `training.Problem`."""
 
     def batches(self, first_step: int) -> Iterator[Batch]:
         """See `training.Problem`."""
@@ -85,29 +85,22 @@ class TileProblem(ABC):
         images, labels, slides = batch
         seen = self._training.recolouring(self._moved(images), slides)
         given = augment(seen, self._augmentations, generator, of=self.batch_size, part=self._part)
-        loss = self.tile_loss(network(given).float(), labels.to(self._fabric.device))
+        loss = self.share_loss(network, given, labels.to(self._fabric.device), generator)
         # Gradients of processes are averaged, and shares of an odd batch are not equal; of one process this is 1.
         return loss * (len(labels) * self._fabric.world_size / self.batch_size)
 
-    def evaluate(self, network: nn.Module, look_up: Callable[[], None]) -> dict[str, float]:
-        """See `training.Problem`: the mean loss over tiles, and `measure`.
+    def _of_validation(
+        self, compute: Callable[[torch.Tensor], torch.Tensor], look_up: Callable[[], None]
+    ) -> torch.Tensor:
+        """What `compute` gives of network input, (n, outputs) float32 of the n validation tiles, on the CPU.
 
-        A measure that needs several classes is NaN where the set has one. Where a logit is not finite the loss is
-        infinite and the others are NaN.
+        Each process computes its share.
         """
-        logits = self._all_logits(network, look_up)
-        if not torch.isfinite(logits).all():
-            return {"loss": math.inf, **dict.fromkeys(("tile_auc", "slide_auc"), math.nan)}
-        loss = float(self.tile_loss(logits.double(), torch.from_numpy(self._validation.labels).double()))
-        return {"loss": loss, **self.measure(logits, self._validation)}
-
-    def _all_logits(self, network: nn.Module, look_up: Callable[[], None]) -> torch.Tensor:
-        """Logits (n, outputs) float32 of the n validation tiles on the CPU, each process computing its share."""
         found = []
         with self._fabric.autocast():
             for images, _, slides in self._in_order:
                 seen = self._validation.recolouring(self._moved(images), slides)
-                found.append(network(models.to_input(seen)).float().cpu())
+                found.append(compute(models.to_input(seen)).float().cpu())
                 look_up()
         share = torch.cat(found)
         gathered = self._fabric.all_gather(share).reshape(self._fabric.world_size, *share.shape)
@@ -140,6 +133,52 @@ class TileProblem(ABC):
             pin_memory=self._fabric.device.type == "cuda",
             worker_init_fn=interruption.obey_only_the_parent,
         )
+
+
+class TileProblem(SlideProblem):
+    """Telling classes of tiles apart, but for the loss of tiles and the measures.
+
+    Raises InputError as `SlideProblem` does, and when the training set lacks a class.
+    """
+
+    def __init__(self, network: nn.Module, training: SlideTiles, validation: SlideTiles, **options: Any) -> None:
+        super().__init__(network, training, validation, **options)
+        _check_classes(training, self.n_classes)
+
+    @property
+    @abstractmethod
+    def n_classes(self) -> int:
+        """How many classes the labels are of, from 0."""
+
+    @abstractmethod
+    def tile_loss(self, logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """The mean loss of tiles from what the network gives, (n, outputs) float, and their labels (n,) float."""
+
+    @abstractmethod
+    def measure(self, logits: torch.Tensor, validation: SlideTiles) -> dict[str, float]:
+        """The measures but for the loss, from the finite logits (n, outputs) of all validation tiles."""
+
+    def share_loss(
+        self, network: nn.Module, given: torch.Tensor, labels: torch.Tensor, generator: torch.Generator
+    ) -> torch.Tensor:
+        """See `SlideProblem`."""
+        return self.tile_loss(network(given).float(), labels)
+
+    def evaluate(self, network: nn.Module, look_up: Callable[[], None]) -> dict[str, float]:
+        """See `training.Problem`: the mean loss over tiles, and `measure`.
+
+        A measure that needs several classes is NaN where the set has one. Where a logit is not finite the loss is
+        infinite and the others are NaN.
+        """
+        logits = self._all_logits(network, look_up)
+        if not torch.isfinite(logits).all():
+            return {"loss": math.inf, **dict.fromkeys(("tile_auc", "slide_auc"), math.nan)}
+        loss = float(self.tile_loss(logits.double(), torch.from_numpy(self._validation.labels).double()))
+        return {"loss": loss, **self.measure(logits, self._validation)}
+
+    def _all_logits(self, network: nn.Module, look_up: Callable[[], None]) -> torch.Tensor:
+        """Logits (n, outputs) float32 of the n validation tiles on the CPU."""
+        return self._of_validation(network, look_up)
 
 
 class TwoClasses(TileProblem):
@@ -204,10 +243,13 @@ def _as_read(batch: Any) -> Any:
     return batch
 
 
-def _check_sets(training: SlideTiles, validation: SlideTiles, n_classes: int) -> None:
+def _check_sets(training: SlideTiles, validation: SlideTiles) -> None:
     for name, data in (("training", training), ("validation", validation)):
         if not len(data):
             raise InputError(f"the {name} set has {len(data.slides)} slides and no tile: nothing to learn from")
+
+
+def _check_classes(training: SlideTiles, n_classes: int) -> None:
     missing = set(range(n_classes)) - set(training.labels.astype(int).tolist())
     if missing:
         raise InputError(
