@@ -124,6 +124,18 @@ def test_equal_values_among_others_and_far_ones_leave_a_finite_divergence():
         assert 0 < kl_divergence(one, other) < np.inf
 
 
+def test_three_modes_are_found_where_two_would_be_no_better_than_one():
+    for seed in range(8):
+        sample = draw([(0.25, -2, 0.5), (0.5, 0, 0.5), (0.25, 2, 0.5)], np.random.default_rng(seed), 400)
+        assert len(divergence.fit_mixture(sample).weights) == 3
+
+
+def test_a_fitted_normal_density_has_the_samples_own_mean_and_variance_however_it_is_summarised():
+    sample = np.random.default_rng(0).exponential(size=20_000) ** 2
+    mixture = divergence.fit_mixture(sample, most=1)
+    assert (mixture.means[0], mixture.widths[0]) == pytest.approx((sample.mean(), sample.std()), rel=1e-9)
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf])
 def test_values_that_are_not_finite_are_refused(value):
     sample = np.append(np.arange(50.0), value)

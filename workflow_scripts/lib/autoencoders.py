@@ -195,7 +195,8 @@ def latents(network: VariationalAutoencoder, data: SlideTiles, *, batch_size: in
 def _network(description: Mapping[str, Any]) -> VariationalAutoencoder:
     if description["backbone"] != BACKBONE:
         raise InputError(f"expected the model of a {BACKBONE}, found one of a {description['backbone']}")
-    return VariationalAutoencoder(tile_px=description["tile_px"], features=description["features"])
+    network = VariationalAutoencoder(tile_px=description["tile_px"], features=description["features"])
+    return network.to(memory_format=torch.channels_last)
 
 
 def _halving(entering: int, leaving: int) -> nn.Module:
