@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp
-from scipy.stats import norm, pearsonr, spearmanr
+from scipy.stats import pearsonr, spearmanr
 
 from workflow_scripts.lib.errors import InputError
 
@@ -23,7 +22,7 @@ COLUMNS = ["reading", "comparison", "class", "other", "feature", "kl", "n_first"
 LEAST_VALUES = 20
 # The most normal components of a mixture, and how many values in a row stand for a sample when it is fitted.
 MOST_COMPONENTS = 5
-SUMMARY = 512
+SUMMARY = 256
 MOST_ITERATIONS = 500
 # Nats of log-likelihood, of a whole sample: more than a gain that BIC could care for.
 LEAST_GAIN = 0.01
@@ -41,7 +40,7 @@ class Mixture(NamedTuple):
 
     def log_density(self, x: np.ndarray) -> np.ndarray:
         """The natural logarithm of the density at x (n,)."""
-        return logsumexp(_log_parts(self, x), axis=1)
+        return _log_sum(_log_parts(self, x))[:, 0]
 
 
 class Estimator(NamedTuple):
@@ -124,7 +123,7 @@ def _expectation_maximisation(groups: _Groups, number: int) -> tuple[Mixture, fl
     likelihood = -np.inf
     for _ in range(MOST_ITERATIONS):
         parts = _log_parts(mixture, groups.means) - groups.variances[:, None] / (2 * mixture.widths**2)
-        whole = logsumexp(parts, axis=1, keepdims=True)
+        whole = _log_sum(parts)
         before, likelihood = likelihood, float(groups.counts @ whole[:, 0])
         if likelihood - before < LEAST_GAIN:
             break
@@ -140,7 +139,14 @@ def _expectation_maximisation(groups: _Groups, number: int) -> tuple[Mixture, fl
 
 def _log_parts(mixture: Mixture, x: np.ndarray) -> np.ndarray:
     """The logarithm of what each component adds to the density: (n, k)."""
-    return np.log(mixture.weights) + norm.logpdf(x[:, None], mixture.means, mixture.widths)
+    heights = np.log(mixture.weights) - np.log(mixture.widths) - np.log(2 * np.pi) / 2
+    return heights - ((x[:, None] - mixture.means) / mixture.widths) ** 2 / 2
+
+
+def _log_sum(parts: np.ndarray) -> np.ndarray:
+    """The logarithm of the sum of the exponentials of each row, (n, 1): scipy's takes three times as long."""
+    highest = parts.max(axis=1, keepdims=True)
+    return highest + np.log(np.exp(parts - highest).sum(axis=1, keepdims=True))
 
 
 def _integrated(first: Mixture, second: Mixture) -> float:
