@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import pearsonr, spearmanr
 
 from workflow_scripts.lib.errors import InputError
 
@@ -292,6 +291,9 @@ def correlation(points: pd.DataFrame) -> dict[str, float]:
     from four classes on; pearson_p, two-sided; spearman, spearman_p. NaN with fewer than three classes, and where kl or
     auroc is the same for all.
     """
+    # Here, because the import takes a second and no table of divergences needs it.
+    from scipy.stats import pearsonr, spearmanr
+
     kl, auroc = points["kl"].to_numpy(float), points["auroc"].to_numpy(float)
     keys = ("pearson", "pearson_low", "pearson_high", "pearson_p", "spearman", "spearman_p")
     if len(points) < 3 or np.ptp(kl) == 0 or np.ptp(auroc) == 0:
