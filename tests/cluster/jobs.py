@@ -1,5 +1,6 @@
 """SLURM's jobs, as the tests submit and watch them."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -116,12 +117,19 @@ def attempts(folder: Path) -> list[Attempt]:
     return sorted(ours, key=lambda attempt: attempt.start or datetime.min)
 
 
-def assert_one_writer(found: Sequence[Attempt]) -> None:
-    """What was done again was begun after its former attempt had ended; something was done again."""
-    started = sorted((attempt for attempt in found if attempt.start), key=lambda one: (one.comment, one.start))
-    assert len({attempt.comment for attempt in started}) < len(started), "no job was done again"
-    for former, latter in pairwise(started):
-        assert former.comment != latter.comment or former.end <= latter.start, (former, latter)
+def assert_one_writer(found: Sequence[Attempt], output: str) -> None:
+    """What was done again was begun after its former attempt had ended; something was done again.
+
+    `output` is what the masters said: by it are told apart the groups of one rule, whose jobs have the same comment.
+    """
+    group_of = {
+        number: group for group, number in re.findall(r"Job ([0-9a-f-]{36}) has been .* SLURM jobid (\d+) ", output)
+    }
+    started = [(group_of.get(one.number, one.comment), one) for one in found if one.start]
+    started.sort(key=lambda named: (named[0], named[1].start))
+    assert len(dict(started)) < len(started), "no job was done again"
+    for (what, former), (as_well, latter) in pairwise(started):
+        assert what != as_well or former.end <= latter.start, (former, latter)
 
 
 def snakemake(*arguments: str, partition: str = "cpu", mem_mb: int = 500, repository: Path = REPOSITORY) -> list[str]:

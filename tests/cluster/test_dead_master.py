@@ -83,7 +83,7 @@ def test_jobs_of_a_dead_master_end_before_any_other_begins(story):
 
 
 def test_no_output_ever_has_two_writers(story):
-    assert_one_writer(attempts(story.resumed.folder))
+    assert_one_writer(attempts(story.resumed.folder), story.output)
 
 
 def test_a_second_master_is_refused_and_cancels_nothing(story):

@@ -91,7 +91,7 @@ def test_all_of_it_happened(story):
     # Without cgroups the accounting gives no reason.
     starved = {"OUT_OF_MEMORY", "FAILED"}
     assert any(starved & {*attempt.states} for attempt in story.attempts if attempt.is_of("predict_slides"))
-    assert story.output.count("of a run that died") == 1
+    assert "of a run that died" in story.output
 
 
 def test_no_training_goes_back_beyond_its_last_saved_state(story):
@@ -100,7 +100,7 @@ def test_no_training_goes_back_beyond_its_last_saved_state(story):
 
 
 def test_no_output_ever_has_two_writers(story):
-    assert_one_writer(story.attempts)
+    assert_one_writer(story.attempts, story.output)
 
 
 def test_what_needs_a_gpu_has_one_and_nothing_else_has(story):
