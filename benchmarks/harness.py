@@ -7,6 +7,7 @@ take turns, in another order each round, and what is believed is a median over r
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import threading
@@ -127,8 +128,8 @@ def write(subject: str, table: pd.DataFrame, *, versions: Mapping[str, str] | No
 def in_process(command: Sequence[str | Path], **options: object) -> Usage:
     """Run a command in a process of its own, and measure its wall time and its peak of memory.
 
-    The peak is the largest sum of what it and its children take, memory that they share counted once, as looked at
-    twenty times a second; or the largest of a single process, which the kernel keeps, where that is more.
+    The peak is the largest sum of what it and its children take, memory that they share counted once, or the largest
+    that the kernel saw of one of them, where that is more; as looked at twenty times a second.
     options: of `subprocess.Popen`, such as `cwd` and `env`. Raises InputError where the command fails.
     """
     started = time.perf_counter()
@@ -141,19 +142,19 @@ def in_process(command: Sequence[str | Path], **options: object) -> Usage:
 
     watcher = threading.Thread(target=look)
     watcher.start()
-    _, status, resources = os.wait4(process.pid, 0)
+    _, status = os.waitpid(process.pid, 0)
     seconds = time.perf_counter() - started
     ended.set()
     watcher.join()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise InputError(f"{' '.join(map(str, command))}: ended with {process.returncode}; run it alone to see why")
-    return Usage(seconds, max(max(looks), resources.ru_maxrss * 1024) / 1e6)
+    return Usage(seconds, max(looks) / 1e6)
 
 
 def _memory(pid: int) -> int:
-    """Bytes that a process and its children take, what they share counted once."""
-    total = 0
+    """Bytes that a process and its children take, what they share counted once; or that one of them ever took."""
+    total, highest = 0, 0
     try:
         main = psutil.Process(pid)
         family = [main, *main.children(recursive=True)]
@@ -162,9 +163,12 @@ def _memory(pid: int) -> int:
     for member in family:
         try:
             total += member.memory_full_info().pss
-        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            # What wait4 tells of the peak begins with the memory of the process that started this one.
+            peak = re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{member.pid}/status").read_text(encoding="utf-8"))
+            highest = max(highest, int(peak[1]) * 1024 if peak else 0)
+        except (psutil.NoSuchProcess, psutil.AccessDenied, OSError):
             continue
-    return total
+    return max(total, highest)
 
 
 def forget(paths: Sequence[str | Path]) -> None:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from snakemake.logging import logger
 from snakemake.output_index import OutputIndex
-from snakemake.sourcecache import SourceCache
 
 from workflow_scripts.lib import (
     configuration,
@@ -180,11 +179,12 @@ def end_orphans(is_held):
 
 
 def write_efficiency(logs):
-    """Write what the jobs that this run sent to SLURM used of what they asked for; `logs` are Snakemake's own, one."""
-    if not workflow.non_local_exec:
+    """Write what the jobs that this run sent to SLURM used of what they asked for; one of `logs` is Snakemake's own."""
+    ending = ".snakemake.log"
+    log = next((log for log in map(Path, logs) if log.name.endswith(ending)), None)
+    if not workflow.non_local_exec or log is None:
         return
-    (log,) = logs
-    path = Path("results/efficiency") / Path(log).name.replace(".snakemake.log", ".tsv")
+    path = Path("results/efficiency") / log.name.replace(ending, ".tsv")
     try:
         efficiency.write_efficiency(log, path, rules=[rule.name for rule in workflow.rules])
     except InputError as error:
@@ -206,12 +206,11 @@ def plan_swiftly():
     """Have Snakemake remember what it looks up again and again while it plans.
 
     Snakemake 9.27 looks through all rules for the one that makes a file each time that a job takes it, which some 25 do
-    of a tile store, and for its copy of a script three times per job. Neither changes while it runs. A plan is millions
-    of objects that stay, in which Python looks for garbage all the time: it may do so less often.
+    of a tile store; what it finds does not change. A plan is millions of objects that stay, in which Python looks for
+    garbage all the time: it may do so less often.
     """
-    for owner, name in ((OutputIndex, "match_producers"), (SourceCache, "_cache")):
-        if hasattr(owner, name):
-            setattr(owner, name, cache(getattr(owner, name)))
+    if hasattr(OutputIndex, "match_producers"):
+        OutputIndex.match_producers = cache(OutputIndex.match_producers)
     gc.set_threshold(100_000, 20, 20)
 
 
@@ -328,8 +327,10 @@ workflow.register_resource("downloads", study.downloads.at_once)
 
 
 def tile_settings(wildcards):
+    """`tiles` of the configuration, or of the models that are applied, without `threads`, which shapes no tile."""
     applied = applied_settings(wildcards.cohort)
-    return applied["tiles"] if applied else study.tiles.model_dump(exclude={"threads"})
+    settings = applied["tiles"] if applied else study.tiles.model_dump()
+    return {name: value for name, value in settings.items() if name != "threads"}
 
 
 def slide_file(wildcards):

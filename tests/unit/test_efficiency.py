@@ -69,3 +69,12 @@ def test_accounting_that_does_not_answer_is_said_in_one_line(sacct, tmp_path):
     (tmp_path / "log").write_text(LOG)
     with pytest.raises(InputError, match=r"sacct.*Slurm accounting storage is disabled; there is no table"):
         efficiency.write_efficiency(tmp_path / "log", tmp_path / "efficiency.tsv", rules=RULES)
+
+
+def test_jobs_that_the_accounting_does_not_know_are_said_in_one_line(sacct, tmp_path):
+    # Of an array there are rows that the log does not name.
+    sacct.write_text("#!/bin/sh\necho '12_3|COMPLETED|60|00:01|60|1000M||cpu=1'\n")
+    sacct.chmod(0o755)
+    (tmp_path / "log").write_text(LOG)
+    with pytest.raises(InputError, match="knows none of this run's 2 jobs"):
+        efficiency.write_efficiency(tmp_path / "log", tmp_path / "efficiency.tsv", rules=RULES, patience_s=0)

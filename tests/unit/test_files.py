@@ -1,12 +1,12 @@
 """Files are whole or absent, and a table reads back as it was written."""
 
 import ast
+import errno
 import math
 import struct
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -83,10 +83,24 @@ def test_a_full_disk_is_named_in_one_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def no_room(_handle: int) -> None:
+    raise OSError(errno.EDQUOT, "Disk quota exceeded")
+
+
 def test_a_full_disk_is_named_whatever_words_a_library_has_for_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(files.shutil, "disk_usage", lambda _folder: SimpleNamespace(free=4096))
+    monkeypatch.setattr(files.os, "fsync", no_room)
     with pytest.raises(InputError, match="the disk is full"), files.writing(tmp_path / "state.pt"):
         raise RuntimeError("unexpected pos 686848 vs 686744")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_fails_for_another_reason_is_not_put_down_to_the_disk(tmp_path, monkeypatch):
+    with pytest.raises(RuntimeError, match="of its own"), files.writing(tmp_path / "state.pt"):
+        raise RuntimeError("of its own")
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(files.os, "fsync", no_room)
+    with pytest.raises(InputError, match="no tile"), files.writing(tmp_path / "state.pt"):
+        raise InputError("the training set has no tile")
 
 
 def test_a_process_that_is_killed_leaves_the_old_file(tmp_path):

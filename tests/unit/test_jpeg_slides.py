@@ -358,6 +358,8 @@ def test_a_failing_disk_excludes_the_slide(tmp_path, monkeypatch):
         monkeypatch.setattr(jpeg_slides.os, "pread", fail)
         with pytest.raises(SlideRefused, match=r"cannot be read \(level 0\): Input/output error"):
             all_tiles(level, lattice_of(slide, slide_mpp=0.25, mpp=0.5))
+        with pytest.raises(SlideRefused, match=r"cannot be read \(level 0\): Input/output error"):
+            jpeg_slides.find_level(path, slide, 2.0)
 
 
 # What is left to OpenSlide

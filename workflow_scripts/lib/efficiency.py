@@ -45,24 +45,30 @@ def write_efficiency(log: str | Path, path: str | Path, *, rules: Collection[str
     log: Snakemake's log, which names the jobs that the run sent; of a run without one nothing is written. `rules` are
     all there are. Jobs that ended just now have `patience_s` to reach the accounting. The columns are those of `table`.
 
-    Raises InputError when SLURM's accounting does not answer.
+    Raises InputError when SLURM's accounting does not answer, or knows none of the jobs.
     """
     rule_of = submitted(Path(log).read_text(encoding="utf-8", errors="replace"), rules)
     if not rule_of:
         return
     end = time.monotonic() + patience_s
     while True:
-        starts = read_starts(_ask(list(rule_of)))
-        if time.monotonic() > end or not {start.state for start in starts} & {"RUNNING", "COMPLETING", "PENDING"}:
+        starts = [start for start in read_starts(_ask(list(rule_of))) if start.job in rule_of]
+        all_ended = not {start.state for start in starts} & {"RUNNING", "COMPLETING", "PENDING"}
+        if (all_ended and {start.job for start in starts} == set(rule_of)) or time.monotonic() > end:
             break
         time.sleep(1)
+    if not starts:
+        raise InputError(
+            f"SLURM's accounting (sacct) knows none of this run's {len(rule_of)} jobs; "
+            "there is no table of what they used"
+        )
     write_table(table(starts, rule_of), path)
 
 
 def submitted(log: str, rules: Collection[str]) -> dict[str, str]:
     """The jobs that a run sent, by Snakemake's log of it: number and rule; of a group of jobs the rule of its members.
 
-    A folder's name that ends like no rule stands for itself.
+    Array jobs (`--slurm-array-jobs`) are not among them. A folder's name that ends like no rule stands for itself.
     """
 
     def rule(folder: str) -> str:

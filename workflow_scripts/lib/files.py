@@ -2,7 +2,6 @@
 
 import errno
 import os
-import shutil
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from glob import escape
@@ -14,9 +13,8 @@ from workflow_scripts.lib.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-# A disk with less room than this, in bytes, is what a writer failed of, whatever it says: libraries have words of
-# their own for it.
-NO_ROOM = 64 * 1024
+# What a disk is asked to take where a writer failed: libraries have words of their own for one that is full.
+PROBE_BYTES = 64 * 1024
 
 
 @contextmanager
@@ -39,17 +37,31 @@ def writing(path: str | Path) -> Iterator[Path]:
         with open(partial, "rb") as written:
             os.fsync(written.fileno())
         os.replace(partial, path)
+    except InputError:
+        raise
     except Exception as error:
-        if _is_for_want_of_room(error, path.parent):
+        if _is_for_want_of_room(error, partial):
             raise InputError(f"{path}: the disk is full, or your share of it; make room, and run again") from error
         raise
     finally:
         partial.unlink(missing_ok=True)
 
 
-def _is_for_want_of_room(error: Exception, folder: Path) -> bool:
-    named = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return named or shutil.disk_usage(folder).free < NO_ROOM
+def _is_for_want_of_room(error: Exception, partial: Path) -> bool:
+    """Whether a writer failed because the disk is full, or the user's share of it: by its error, or by a trial."""
+    full = (errno.ENOSPC, errno.EDQUOT)
+    if isinstance(error, OSError) and error.errno in full:
+        return True
+    probe = partial.with_name(f"{partial.name}.probe")
+    try:
+        with open(probe, "wb") as file:
+            file.write(b"\0" * PROBE_BYTES)
+            os.fsync(file.fileno())
+    except OSError as refused:
+        return refused.errno in full
+    finally:
+        probe.unlink(missing_ok=True)
+    return False
 
 
 def write_table(frame: "pd.DataFrame", path: str | Path) -> None:

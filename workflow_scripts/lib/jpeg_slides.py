@@ -13,7 +13,7 @@ import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, TypeVar
@@ -88,9 +88,10 @@ def find_level(
 
     None for a level that is no image of JPEG tiles of three channels; of a vendor who puts levels together in ways of
     his own; with chroma shared out in a way that TurboJPEG does not know; or above level 0 and with a tile missing,
-    which Aperio's files fill from level 0.
+    which Aperio's files fill from level 0. How chroma is shared out is known of the first tile, and taken to be that of
+    all; a tile that TurboJPEG then does not know is damage.
 
-    Raises integrity.DamagedFile as `integrity.tiled_images` does, and OSError when the disk gives no bytes.
+    Raises integrity.DamagedFile as `integrity.tiled_images` does, and SlideRefused when the disk gives no bytes.
     """
     if slide.properties.get(openslide.PROPERTY_NAME_VENDOR) not in PLAIN_VENDORS:
         return None
@@ -99,7 +100,10 @@ def find_level(
     image = images.get(slide.level_dimensions[number])
     if image is None or not image.is_colour_jpeg or (number > 0 and not image.byte_counts.all()):
         return None
-    head = _head_of_first(path, image)
+    try:
+        head = _head_of_first(path, image)
+    except OSError as error:
+        raise SlideRefused(f"cannot be read (level {number}): {error.strerror}") from error
     if head is None or head.colours != image.colours:
         return None
     level_scale = slides.level_scale(slide, number)
@@ -166,6 +170,9 @@ def read_areas(
     with open(level.path, "rb") as file, ThreadPoolExecutor(threads) as pool:
 
         def make(number: int, area: _Area, own: list[int], decoded: Future, others: set[Future]) -> T:
+            # From here on nobody cancels what others may wait for.
+            if not decoded.set_running_or_notify_cancel():
+                raise CancelledError
             try:
                 for tile in own:
                     pixels[tile] = _decode(level, file, tile)
@@ -200,7 +207,10 @@ def read_areas(
             while under_way:
                 yield next_result()
         finally:
-            pool.shutdown(cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+            # One that was cancelled before it began decodes nothing, and another may wait for what it was to decode.
+            for decoded in decoding.values():
+                decoded.cancel()
 
 
 def _keep_freed_memory() -> None:

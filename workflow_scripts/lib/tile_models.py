@@ -51,9 +51,9 @@ def train_model(
     identity: what distinguishes the model (`trait` and `round`, or a study's own), by name; the first columns of
     `scores.tsv`. classes: the names of the classes that labels are numbers of, with a probability each; none for the
     two of a trait, which has one probability. starts_from: the folder of a model of the same kind, whose weights
-    training begins with; None for `settings["weights"]`. settings: the section `training` of the configuration, where
-    each key is described, without `workers`, which shapes no result: the number of processes that decode tiles. stain:
-    the reference that the slides' stains are normalised to, or None.
+    training begins with (`model.json` has their SHA-256); None for `settings["weights"]`. settings: the section
+    `training` of the configuration, where each key is described, without `workers`, which shapes no result: the number
+    of processes that decode tiles. stain: the reference that the slides' stains are normalised to, or None.
 
     The files are `weights.safetensors` and `model.json` (see `models.save`), `curve.tsv` (a row per evaluation, the
     kept one marked in `chosen`), and `scores.tsv` (one row: the identity, validation_auc, validation_tile_auc,
@@ -66,6 +66,7 @@ def train_model(
         **({"classes": list(classes)} if classes else {}),
         "backbone": settings["backbone"],
         "tile_threshold": tile_threshold,
+        **({"starts_from": _digest(Path(starts_from) / models.WEIGHTS_FILE)} if starts_from else {}),
     }
 
     def make_problem(description: Mapping[str, Any], *sets: SlideTiles, **options: Any) -> Problem:
@@ -77,7 +78,7 @@ def train_model(
 
     train_network(
         folder, kind, make_problem, identity=identity, training=training, validation=validation, settings=settings,
-        stain=stain, seed=seed, code_version=code_version, workers=workers, starts_from=starts_from,
+        stain=stain, seed=seed, code_version=code_version, workers=workers,
     )  # fmt: skip
 
 
@@ -94,7 +95,6 @@ def train_network(
     seed: int,
     code_version: str,
     workers: int,
-    starts_from: str | Path | None = None,
 ) -> None:
     """Train a network of any kind on the tiles of slides, and write its files, as `train_model` says.
 
@@ -115,8 +115,7 @@ def train_network(
         **_tile_geometry([*training, *validation]),
     }
     fabric = make_fabric(precision=settings["precision"], threads=settings["threads"])
-    start = _version(Path(starts_from) / models.WEIGHTS_FILE) if starts_from else None
-    run_key = _run_key({**description, "starts_from": start}, training, validation, fabric)
+    run_key = _run_key(description, training, validation, fabric)
     train_tiles, validation_tiles = SlideTiles(training), SlideTiles(validation)
     name = ", ".join(f"{key} {value}" for key, value in identity.items())
     log.info("%s: training on %s", name, train_tiles.describe())
@@ -152,6 +151,11 @@ def _network(
                 "start from a model of the same kind"
             )
     return start.network
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tile_geometry(slides: Sequence[LabelledSlide]) -> dict[str, Any]:

@@ -571,13 +571,13 @@ def _write_thumbnail(store: h5py.File, path_to_slide: str | Path, slide: opensli
 def _thumbnail(path_to_slide: str | Path, slide: openslide.OpenSlide, threads: int) -> Image.Image:
     """Return the picture of a whole slide. Raises SlideRefused where neither way of reading can make it."""
     width, _ = slides.thumbnail_size(slide, longest_side=THUMBNAIL_PX)
-    level = jpeg_slides.find_level(path_to_slide, slide, slide.level_dimensions[0][0] / width)
-    if level is not None:
-        try:
+    try:
+        level = jpeg_slides.find_level(path_to_slide, slide, slide.level_dimensions[0][0] / width)
+        if level is not None:
             return jpeg_slides.thumbnail(level, slide, longest_side=THUMBNAIL_PX, threads=threads)
-        except SlideRefused as refusal:
-            # The level may be another than the tiles', and OpenSlide passes over more.
-            logger.debug("the thumbnail is OpenSlide's: %s", refusal.reason)
+    except SlideRefused as refusal:
+        # The level may be another than the tiles', and OpenSlide passes over more.
+        logger.debug("the thumbnail is OpenSlide's: %s", refusal.reason)
     return slides.thumbnail(slide, longest_side=THUMBNAIL_PX)
 
 
