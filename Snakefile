@@ -42,6 +42,7 @@ onstart:
 
 
 onsuccess:
+    remove_states()
     write_efficiency(log)
     print_summaries()
 

@@ -191,6 +191,18 @@ def write_efficiency(logs):
         logger.warning(str(error))
 
 
+def remove_states():
+    """Remove the states (`state.pt`) of trainings that have ended.
+
+    Not earlier: a job whose node is lost after its last step, but before Snakemake has seen its end, is done again, and
+    what it wrote is removed.
+    """
+    for pattern in ("*/training/*/*/state.pt", "filters/*/state.pt"):
+        for state in Path("results").glob(pattern):
+            if (state.parent / "weights.safetensors").is_file():
+                state.unlink()
+
+
 def schedule_when_jobs_end():
     """Take Snakemake's default limit away, 100 new jobs a second; one that the user gives stays.
 

@@ -85,7 +85,7 @@ def test_all_of_it_happened(story):
     for attempt in story.attempts:
         states[attempt.number].append(attempt.state)
     assert states[story.hits["cancelled"].job] == ["CANCELLED"]
-    assert states[story.hits["power"].job][0] in ("NODE_FAIL", "REQUEUED")
+    assert {"NODE_FAIL", "REQUEUED"} & {*states[story.hits["power"].job]}
     assert states[story.hits["time"].job] == ["TIMEOUT"]
     assert states[story.hits["master"].job] == ["CANCELLED"]
     # Without cgroups the accounting gives no reason.

@@ -121,7 +121,18 @@ def test_a_run_that_was_killed_ends_with_the_weights_of_one_that_was_not(
     assert (tmp_path / "killed" / tile_models.STATE_FILE).is_file()
     train(tmp_path / "killed", *data, weight_averaging=averaging)
     assert results(tmp_path / "killed") == results(tmp_path / "whole")
-    assert not (tmp_path / "killed" / tile_models.STATE_FILE).exists()
+
+
+def test_files_that_are_taken_away_before_the_job_has_ended_are_written_again_without_a_step(
+    tmp_path, data, monkeypatch
+):
+    train(tmp_path, *data, max_epochs=1)
+    written = results(tmp_path)
+    for name in written:
+        (tmp_path / name).unlink()
+    monkeypatch.setattr(training.Learner, "step", None)
+    train(tmp_path, *data, max_epochs=1)
+    assert results(tmp_path) == written
 
 
 def program(data: tuple[list, list], call: str) -> list[str]:

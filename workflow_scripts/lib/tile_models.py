@@ -57,7 +57,8 @@ def train_model(
 
     The files are `weights.safetensors` and `model.json` (see `models.save`), `curve.tsv` (a row per evaluation, the
     kept one marked in `chosen`), and `scores.tsv` (one row: the identity, validation_auc, validation_tile_auc,
-    validation_loss, evaluation, slides and tiles per set). A state to go on from lies beside them while it runs.
+    validation_loss, evaluation, slides and tiles per set). The state to go on from lies beside them, and stays: until a
+    job has ended for those who sent it, its files may be taken away, and from the last state they are written at once.
 
     Raises InputError as `train`, `tile_problems` and `models.check_tile_size` do, naming the model; and when the model
     that it starts from has another backbone or other classes.
@@ -133,7 +134,6 @@ def train_network(
         raise InputError(f"{name}: {error}") from None
     if fabric.is_global_zero:
         _write_results(folder, trained, identity, description, train_tiles, validation_tiles)
-        (folder / STATE_FILE).unlink(missing_ok=True)
 
 
 def _network(
