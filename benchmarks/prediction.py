@@ -7,7 +7,6 @@ nothing, so that what a pass costs beside them is seen; with networks of any siz
 """
 
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -78,18 +77,10 @@ def passes(folder: Path) -> dict[str, Callable[[], float]]:
         for name, model in trained.items():
             predict(source, {name: model}, PASSES_BATCH)
 
-    def processor_time(work: Callable[[], None]) -> Callable[[], float]:
-        def measured() -> float:
-            started = time.process_time()
-            work()
-            return time.process_time() - started
-
-        return measured
-
     return {
-        "ten passes": processor_time(ten_passes),
-        "one pass": processor_time(lambda: predict(source, trained, PASSES_BATCH)),
-        "decoding": processor_time(decode),
+        "ten passes": harness.processor_time(ten_passes),
+        "one pass": harness.processor_time(lambda: predict(source, trained, PASSES_BATCH)),
+        "decoding": harness.processor_time(decode),
     }
 
 

@@ -6,7 +6,6 @@ per choice of lossy encoding and model.
 
 import io
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,17 +69,6 @@ LOSSLESS = {
 }
 
 
-def processor_time(action: Callable[[], None]) -> Callable[[], float]:
-    """A contender whose seconds are the processor's: one thread's work on files in memory, whoever else computes."""
-
-    def run() -> float:
-        started = time.process_time()
-        action()
-        return time.process_time() - started
-
-    return run
-
-
 # Real tiles
 
 
@@ -111,7 +99,10 @@ def study_encodings(name: str, images: np.ndarray, folder: Path) -> pd.DataFrame
     paths = {choice: folder / f"{number}.h5" for number, choice in enumerate(chosen)}
     wrote = harness.measure(
         f"writing {name}",
-        {choice: processor_time(lambda c=choice: write_tiles(paths[c], images, chosen[c])) for choice in chosen},
+        {
+            choice: harness.processor_time(lambda c=choice: write_tiles(paths[c], images, chosen[c]))
+            for choice in chosen
+        },
         work=len(images),
         unit="tiles",
         rounds=ROUNDS,
@@ -119,7 +110,7 @@ def study_encodings(name: str, images: np.ndarray, folder: Path) -> pd.DataFrame
     places = np.random.default_rng(0).integers(0, len(images), READS)
     read = harness.measure(
         f"reading {name}",
-        {choice: processor_time(lambda c=choice: read_tiles(paths[c], places, chosen[c])) for choice in chosen},
+        {choice: harness.processor_time(lambda c=choice: read_tiles(paths[c], places, chosen[c])) for choice in chosen},
         work=READS,
         unit="tiles",
         rounds=ROUNDS,
@@ -193,7 +184,7 @@ def study_layouts(name: str, images: np.ndarray, folder: Path) -> pd.DataFrame:
     ):
         table = harness.measure(
             f"{what} {name}",
-            {layout: processor_time(lambda one=layout, do=action: do(one)) for layout in layouts},
+            {layout: harness.processor_time(lambda one=layout, do=action: do(one)) for layout in layouts},
             work=work,
             unit="tiles",
             rounds=ROUNDS,

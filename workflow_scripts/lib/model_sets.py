@@ -5,7 +5,6 @@ the same form, where tiles are filtered by a model; `stain_reference.json`, wher
 `settings.json`, which is written last. It can be copied to another machine. Nothing in it is run or unpickled.
 """
 
-import hashlib
 import json
 import logging
 import shutil
@@ -15,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints, ValidationError
 
-from workflow_scripts.lib import files
+from workflow_scripts.lib import files, provenance
 from workflow_scripts.lib.configuration import Heterogeneity, Name, Predictions, Section, Share, Stain, Tiles
 from workflow_scripts.lib.ensembles import members_of
 from workflow_scripts.lib.errors import InputError
@@ -80,7 +79,7 @@ def gather(
     for name, path in sources.items():
         with files.writing(folder / name) as partial:
             shutil.copyfile(path, partial)
-    digests = {name: _digest(folder / name) for name in sources}
+    digests = {name: provenance.file_digest(folder / name) for name in sources}
     with files.writing(folder / SETTINGS_FILE) as partial:
         content = {"form": FORM, "members": members, "files": digests, **settings}
         partial.write_text(json.dumps(content, indent=2, sort_keys=True) + "\n", encoding="utf-8")
@@ -116,11 +115,6 @@ def read_settings(folder: str | Path) -> dict[str, Any]:
 def check_files(folder: str | Path, digests: Mapping[str, str]) -> None:
     """Raise InputError unless each file of a model set has the SHA-256 that its settings give."""
     for name, digest in digests.items():
-        found = _digest(Path(folder) / name)
+        found = provenance.file_digest(Path(folder) / name)
         if found != digest:
             raise InputError(f"{folder}/{name}: expected SHA-256 {digest}, found {found}; copy the folder again, whole")
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -13,7 +13,7 @@ import torch
 import torchvision
 from lightning_fabric import Fabric
 
-from workflow_scripts.lib import models, tiles
+from workflow_scripts.lib import models, provenance, tiles
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import write_table
 from workflow_scripts.lib.tile_problems import ManyClasses, TwoClasses
@@ -67,7 +67,7 @@ def train_model(
         **({"classes": list(classes)} if classes else {}),
         "backbone": settings["backbone"],
         "tile_threshold": tile_threshold,
-        **({"starts_from": _digest(Path(starts_from) / models.WEIGHTS_FILE)} if starts_from else {}),
+        **({"starts_from": provenance.file_digest(Path(starts_from) / models.WEIGHTS_FILE)} if starts_from else {}),
     }
 
     def make_problem(description: Mapping[str, Any], *sets: SlideTiles, **options: Any) -> Problem:
@@ -151,11 +151,6 @@ def _network(
                 "start from a model of the same kind"
             )
     return start.network
-
-
-def _digest(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _tile_geometry(slides: Sequence[LabelledSlide]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What is learnt from the tiles of slides; and by classifiers: two classes by one logit, or any number by as many."""
 
-import logging
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,8 +14,6 @@ from torch.utils.data import DataLoader
 from workflow_scripts.lib import feeding, interruption, models, scores
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.training_data import SlideTiles, augment, balanced_batches, batches
-
-log = logging.getLogger(__name__)
 
 # Tiles, labels and slides, as `SlideTiles` gives them.
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -244,7 +244,7 @@ def train(
 
     Paper: Methods, Training. Evaluations, patience and what each decision looks at are in `schedule`. The state is
     saved at `path_to_state` (see `Run`) and read from there when it is one of the same `run_key`, which stands for all
-    that shapes the result; the caller deletes it when the results are safe.
+    that shapes the result. It stays, for whoever knows that the results are safe to delete it.
 
     Raises InputError when training diverged; and Interrupted, after the step or the batch in work, when a signal asked
     the process to end.
