@@ -58,7 +58,8 @@ def resumed(log: Path) -> int:
 
 
 def training_job(master: Master, spared: Collection[str], seconds: float = 600) -> tuple[str, Path]:
-    """Wait until a job trains whose state is saved, and which is none of `spared`; return its number and its log."""
+    """Wait until a job trains whose state is saved, and which is none of `spared`, and stop its processes where they
+    are, so that it does not end before something befalls it; return its number and its log."""
     found: list[tuple[str, Path]] = []
 
     def trains() -> bool:
@@ -67,9 +68,11 @@ def training_job(master: Master, spared: Collection[str], seconds: float = 600) 
             named = re.fullmatch(r"rule_train_model_wildcards_(\w+?)_(.+)_(\d+)", job.comment)
             if named and job.number not in spared:
                 log = master.checkout.folder / f"results/{named[1]}/logs/train_model/{named[2]}_round_{named[3]}.log"
-                if trained(log):
+                # What has no process any more has trained, and its job is about to end.
+                if trained(log) and _stop(_writers(log)) and state_of(job.number) == "RUNNING":
                     found.append((job.number, log))
-        return bool(found)
+                    return True
+        return False
 
     wait_until(trains, seconds, "no job trains")
     return found[0]
@@ -91,16 +94,28 @@ def cut_power(job: str, _log: Path) -> None:
 
 def hang_until_the_limit(job: str, log: Path) -> None:
     """Let a job's script hang, as on a disk that does not answer, until its time is up; SLURM looks twice a minute."""
+    hanging = _writers(log)
     ask("scontrol", "update", f"job={job}", "EndTime=now+1")
     end = time.monotonic() + 120
-    while state_of(job) in ("RUNNING", "COMPLETING"):
+    while (state := state_of(job)) == "RUNNING":
         assert time.monotonic() < end, f"job {job} outlives its limit"
         # Again and again: SLURM wakes what it is about to end.
-        for pid in _writers(log):
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGSTOP)
-        time.sleep(0.05)
+        for _ in range(500):
+            _stop(hanging)
+            time.sleep(0.001)
+    # From here on SLURM has decided, whatever the script does yet.
+    assert state in ("TIMEOUT", "COMPLETING"), f"job {job}, which hung, is {state}"
     wait_until(lambda: state_of(job) == "TIMEOUT", 60, f"job {job} does not run out of time")
+
+
+def _stop(processes: list[int]) -> bool:
+    """Stop processes where they are, until something wakes or ends them; say whether there was one."""
+    stopped = False
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGSTOP)
+            stopped = True
+    return stopped
 
 
 def _writers(path: Path) -> list[int]:
