@@ -262,9 +262,15 @@ def input_path(source, *, kind, cohort):
     return None if source is None else sources.local_path(source, kind=kind, cohort=cohort)
 
 
+def tables_of_expression(cohort):
+    """Source, kind and sample type of a cohort's expression tables by name; none of a sister study's cohort."""
+    expression = study.cohorts[cohort].expression
+    return expression.by_name() if expression else {}
+
+
 def expression_tables(wildcards):
     """Path, kind and sample type of the expression tables that a cohort's traits are in, by name."""
-    tables = cohort_of(wildcards).expression.by_name()
+    tables = tables_of_expression(wildcards.cohort)
     used = {study.traits[trait].table for trait in traits_of(wildcards)}
     return {
         name: table | {"path": input_path(table["source"], kind="table", cohort=wildcards.cohort)}
@@ -325,7 +331,7 @@ def queried_cohorts():
 def gdc_tables():
     """Ids of the tables that are fetched from the GDC, by file name."""
     named = [
-        table["source"] for cohort in trained_cohorts() for table in study.cohorts[cohort].expression.by_name().values()
+        table["source"] for cohort in trained_cohorts() for table in tables_of_expression(cohort).values()
     ]
     found = [sources.parts(source, kind="table") for source in named]
     return {parts["name"]: parts["id"] for parts in found if parts}

@@ -7,7 +7,7 @@ with logging_to(snakemake.log[0]):
     assembly.assemble_cohort(
         slides=snakemake.params.slides,
         expression_tables=snakemake.params.expression,
-        path_to_clinical=snakemake.input.clinical[0],
+        path_to_clinical=next(iter(snakemake.input.clinical), None),
         path_to_split=next(iter(snakemake.input.split), None),
         traits=snakemake.params.traits,
         label_settings=snakemake.params.labels,

@@ -5,22 +5,18 @@ from pathlib import Path
 from workflow_scripts.lib import stains, tile_sources
 from workflow_scripts.lib.journal import logging_to
 from workflow_scripts.lib.tile_models import train_model
-from workflow_scripts.lib.training_data import LabelledSlide
+from workflow_scripts.lib.training_data import labelled_sets
 
 # Worker processes may import this file again, and must not start over.
 if __name__ == "__main__":
     with logging_to(snakemake.log[0]):
-        labels = snakemake.params.labels
-        sources = iter(
-            tile_sources.list_sources(
-                snakemake.input.stores,
-                normalisations=snakemake.input.stains,
-                tumour=snakemake.input.get("tumour", []),
-                threshold=snakemake.params.tumour_threshold,
-            )
+        sources = tile_sources.list_sources(
+            snakemake.input.stores,
+            normalisations=snakemake.input.stains,
+            tumour=snakemake.input.get("tumour", []),
+            threshold=snakemake.params.tumour_threshold,
         )
-        # Files are listed in the order of the labels, set by set.
-        sets = {name: [LabelledSlide(slide, next(sources), of[slide]) for slide in of] for name, of in labels.items()}
+        sets = labelled_sets(snakemake.params.labels, sources)
         train_model(
             Path(snakemake.output.weights).parent,
             identity={"trait": snakemake.wildcards.trait, "round": int(snakemake.wildcards.round)},

@@ -244,7 +244,7 @@ def test_every_problem_is_told_at_once():
     ("key", "value", "said"),
     [
         ("study/cohorts", ["brac"], "study.cohorts: 'brac' is not among cohorts; did you mean 'brca'?"),
-        ("study/cohorts", [], "study.cohorts: List should have at least 1 item"),
+        ("study/cohorts", [], "study.cohorts: expected a cohort or more, or the section of a sister study"),
         ("study/cohorts", ["brca", "brca"], "study.cohorts: expected each name once"),
         (
             "cohorts/brca/traits",

@@ -22,7 +22,7 @@ def assemble_cohort(
     *,
     slides: Mapping[str, Any],
     expression_tables: Mapping[str, Mapping[str, str | None]],
-    path_to_clinical: str,
+    path_to_clinical: str | None,
     path_to_split: str | None,
     traits: Mapping[str, Mapping[str, str]],
     label_settings: Mapping[str, Any],
@@ -36,29 +36,42 @@ def assemble_cohort(
 
     `slides` says where slides are listed (see `list_slides`); `expression_tables` and `traits` are those of
     `read_traits`; the settings are the sections `labels` and `splits` of the configuration. The split is made before
-    any trait is looked at (Paper: Results, Training).
+    any trait is looked at (Paper: Results, Training). A cohort of a sister study has no traits and no clinical table:
+    its folder of labels is empty.
 
     Raises InputError where a table cannot be used, a trait is not in its table, the split leaks, or a set has too few
     patients or labelled slides to train, choose and test a model; nothing is written then.
     """
     sheet = list_slides(**slides)
     split = _split(sheet, path_to_split, split_settings, seed)
-    patients = clinical.read_clinical(path_to_clinical)
-    clinical.check_events(patients)
-    tables = read_traits(expression_tables, traits)
-    listed = sheet[sheet["status"] == "listed"]
-    labelled = {
-        trait: labels.label_slides(listed, tables[trait], patients=patients["patient_id"], **label_settings)
-        for trait in traits
-    }
+    labelled = _label(sheet, path_to_clinical, expression_tables, traits, label_settings) if traits else {}
     for trait, table in labelled.items():
         counts = table["tier"].value_counts()
         log.info("%s: slides per tier: %s", trait, ", ".join(f"{tier} {n}" for tier, n in counts.items()))
         _check_labels_of_sets(trait, table, split, rounds=split_settings["rounds"])
+    Path(folder_of_labels).mkdir(parents=True, exist_ok=True)
     for trait, table in labelled.items():
         files.write_table(table, Path(folder_of_labels) / f"{trait}.tsv")
     files.write_table(split, path_to_splits)
     files.write_table(sheet, path_to_sheet)
+
+
+def _label(
+    sheet: pd.DataFrame,
+    path_to_clinical: str,
+    expression_tables: Mapping[str, Mapping[str, str | None]],
+    traits: Mapping[str, Mapping[str, str]],
+    settings: Mapping[str, Any],
+) -> dict[str, pd.DataFrame]:
+    """The labels of the listed slides, by trait."""
+    patients = clinical.read_clinical(path_to_clinical)
+    clinical.check_events(patients)
+    tables = read_traits(expression_tables, traits)
+    listed = sheet[sheet["status"] == "listed"]
+    return {
+        trait: labels.label_slides(listed, tables[trait], patients=patients["patient_id"], **settings)
+        for trait in traits
+    }
 
 
 def list_slides(

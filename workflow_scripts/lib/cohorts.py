@@ -29,10 +29,11 @@ SHEET_COLUMNS = (
     "md5",
     "mpp",
     "source",
+    "class",
     "status",
     "reason",
 )
-SHEET_TEXT = ("slide_id", "patient_id", "sample_type", "file", "md5", "source", "status", "reason")
+SHEET_TEXT = ("slide_id", "patient_id", "sample_type", "file", "md5", "source", "class", "status", "reason")
 
 # What OpenSlide reads, and the plain TIFF of other tools.
 SLIDE_SUFFIXES = (
@@ -129,7 +130,8 @@ def list_from_folder(folder: str | Path) -> pd.DataFrame:
 
 def list_from_sheet(path: str | Path) -> pd.DataFrame:
     """The sheet of a table of the user's own: TSV with `file` and, as far as known, any other of
-    slide_id, patient_id, sample_type, diagnostic_index, md5, mpp (µm/px). `file` is relative to the table's folder.
+    slide_id, patient_id, sample_type, diagnostic_index, md5, mpp (µm/px), class. `file` is relative to the table's
+    folder; `class` is what the slide shows, for studies that tell classes of slides apart.
 
     An empty cell is filled from the file's name: slide_id is the name without its last suffix, the patient, sample type
     and diagnostic index are those of a TCGA name. An mpp given here has the source `configuration`.
@@ -202,7 +204,7 @@ def one_slide_per_patient(slides: pd.DataFrame) -> pd.DataFrame:
     return chosen[list(slides.columns)].reset_index(drop=True)
 
 
-_OWN_COLUMNS = ("slide_id", "patient_id", "sample_type", "diagnostic_index", "file", "md5", "mpp")
+_OWN_COLUMNS = ("slide_id", "patient_id", "sample_type", "diagnostic_index", "file", "md5", "mpp", "class")
 
 
 class _Rows:
@@ -251,7 +253,7 @@ class _Rows:
 
     def sheet(self, *, of: str | Path) -> pd.DataFrame:
         """The sheet; `of` is where it came from, for the error that nothing in it can be used."""
-        text = {"patient_id": "", "sample_type": "", "md5": "", "source": ""}
+        text = {"patient_id": "", "sample_type": "", "md5": "", "source": "", "class": ""}
         rows = [text | {"diagnostic_index": None, "mpp": None} | row for row in self._rows]
         sheet = pd.DataFrame(rows, columns=list(SHEET_COLUMNS))
         stand_ins = (f"unusable-{number:04d}" for number in itertools.count(1))
@@ -293,7 +295,7 @@ def _report(sheet: pd.DataFrame, *, of: str | Path) -> None:
 def _add_own_line(rows: _Rows, cells: dict[str, str], *, number: int, beside: Path, needs_patient: bool) -> None:
     """Add one line of the user's own sheet to `rows`."""
     name = re.split(r"[/\\]", cells["file"])[-1]
-    given = {key: cells[key] for key in ("slide_id", "patient_id", "sample_type") if cells[key]}
+    given = {key: cells[key] for key in ("slide_id", "patient_id", "sample_type", "class") if cells[key]}
     row = _fields_of_name(name) | given | {"md5": cells["md5"].lower()}
     problem = _problem_of_own_line(cells, name=name, slide_id=row["slide_id"])
     if problem:

@@ -49,7 +49,7 @@ TRAITS = "traits"
 # What stands beside the traits' names in our files: tiles without a trait, the tiles' places, and other maps.
 RESERVED_TRAITS = ("none", "coords", HETEROGENEITY, TUMOUR, TRAITS)
 # What stands beside the cohorts' folders under results/.
-RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks")
+RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks", "origin")
 # The label of tiles under no annotation, see `annotations.label_tiles`.
 BACKGROUND = "background"
 
@@ -64,7 +64,7 @@ class Study(Section):
     """What runs. Lists here are replaced whole by an overlay; dictionaries elsewhere are merged."""
 
     cohorts: list[Name] = Field(
-        ["brca", "luad"], min_length=1, description="Cohorts that run, defined under `cohorts`."
+        ["brca", "luad"], description="Cohorts that run, defined under `cohorts`; none for a sister study alone."
     )
     seed: int = Field(20201102, ge=0, description="Seed of every random choice (the paper's date of publication).")
 
@@ -197,7 +197,10 @@ class Annotations(Section):
 
 
 class Cohort(Section):
-    """A set of slides with their tables. Each is processed, trained and evaluated apart (Results, Training models)."""
+    """A set of slides with their tables. Each is processed, trained and evaluated apart (Results, Training models).
+
+    A cohort of a sister study is its slides alone: it has no expression, no clinical table and no traits.
+    """
 
     title: str = Field(description="Name in figures and in the report.")
     slides: Slides = Field(description="Where the slides are.")
@@ -206,15 +209,15 @@ class Cohort(Section):
         description="Folder of trained models (`results/<cohort>/models` of a run) that map the slides, tiled "
         "as these need; such a cohort has no other key but `title`, `slides` and `tumour_filter`.",
     )
-    expression: Expression | None = Field(None, description="Bulk expression tables; needed without `models`.")
+    expression: Expression | None = Field(None, description="Bulk expression tables; needed for `traits`.")
     clinical: ClinicalSource | None = Field(
         None,
-        description="cBioPortal clinical file, in any of its header styles (Methods, Data); needed without `models`. A "
+        description="cBioPortal clinical file, in any of its header styles (Methods, Data); needed for `traits`. A "
         "path, or `cbioportal:<study>` to fetch.",
     )
     traits: list[Name] = Field(
         [],
-        description="Traits that are trained in this cohort, defined under `traits`; one or more without `models`.",
+        description="Traits that are trained in this cohort, defined under `traits`; one or more where it runs.",
     )
     missing_traits: dict[Name, Annotated[str, StringConstraints(min_length=1)]] = Field(
         {}, description="Traits of the study that no table of this cohort holds, each with the reason: listed, not run."
@@ -240,8 +243,9 @@ class Cohort(Section):
     @model_validator(mode="after")
     def _check_models(self) -> Self:
         if self.models is None:
-            missing = [key for key in ("expression", "clinical", "traits") if not getattr(self, key)]
-            if missing:
+            needed = ("expression", "clinical", "traits")
+            missing = [key for key in needed if not getattr(self, key)]
+            if missing and len(missing) < len(needed):
                 raise ValueError(
                     f"expected {', '.join(missing)} to train models on, or the folder of trained `models` to apply"
                 )
@@ -378,11 +382,16 @@ class Splits(Section):
         return self
 
 
-class Training(Section):
-    """One model per trait and round (Methods, Training)."""
+class Network(Section):
+    """Which classifier of tiles is trained, and from what weights."""
 
     backbone: str = Field("inception_v3", description="Any torchvision classifier, by its name there (Inception v3).")
     weights: Literal["random", "imagenet"] = Field("random", description="Initial weights (random initialisation).")
+
+
+class Optimisation(Section):
+    """How a network is trained."""
+
     batch_size: int = Field(144, ge=2, description="Tiles per step over all GPUs (18 × 8 = 144).")
     balanced_batches: bool = Field(
         False, description="As many tiles of each class in every batch. Not in the paper: tiles as they come."
@@ -421,6 +430,10 @@ class Training(Section):
     workers: int = Field(
         4, ge=0, description="Processes that decode tiles beside the training process; with 0 a thread does."
     )
+
+
+class Training(Optimisation, Network):
+    """One model per trait and round (Methods, Training)."""
 
 
 class FilterTraining(Training):
@@ -583,6 +596,147 @@ class DemoCohort(Section):
     seed: int = Field(7, ge=0, description="Seed of the cohort, apart from the study's.")
 
 
+class Regime(Section):
+    """A way to train the model of origin: on which tumours, for how long, and from which weights."""
+
+    domain: Literal["primary", "metastatic"] = Field(description="Whose tiles it learns from.")
+    starts_from: Name | None = Field(
+        None, description="The regime whose weights it starts from; none: `training.weights`."
+    )
+    max_epochs: Positive | None = Field(None, description="Epochs; none: `training.max_epochs`.")
+    learning_rate: float | None = Field(
+        None, gt=0, description="Adam's initial learning rate, also at transfer; none: `training.learning_rate`."
+    )
+    shuffled: bool = Field(
+        False, description="Negative control: classes are shuffled between the slides of each set. Not in the paper."
+    )
+
+
+class OriginTraining(Training):
+    """How a model of origin is trained (metastatic origin, 2.2)."""
+
+    backbone: str = Field("resnet50", description="Any torchvision classifier, by its name there (2.2: ResNet50).")
+    batch_size: int = Field(32, ge=2, description="Tiles per step over all GPUs (2.2: 32).")
+    balanced_batches: bool = Field(True, description="As many tiles of each class in every batch (2.2).")
+    steps_per_epoch: Positive | None = Field(
+        8000, description="Steps that are called an epoch (2.2: 80,000 in 10 epochs); null: all training tiles once."
+    )
+    epoch_factor: float = Field(
+        0.1, gt=0, le=1, description="Factor by which the rate decays after each epoch (2.2: decimated)."
+    )
+    evaluations_per_epoch: Positive = Field(1, description="Evaluations on the validation set per epoch.")
+    max_epochs: Positive = Field(10, description="Epochs (2.2: 10).")
+    checkpoint_on: Literal["slide_auc", "tile_auc", "loss", "last"] = Field(
+        "last", description="The weights kept; 2.2 names no choice of weights: the last."
+    )
+    plateau_patience: Positive = Field(10, description="Evaluations without improvement before the rate decays: none.")
+    stop_patience: Positive = Field(10, description="Evaluations without improvement before training stops: none.")
+
+
+class AutoencoderTraining(Optimisation):
+    """How the autoencoder is trained, of which the paper says nothing."""
+
+    batch_size: int = Field(128, ge=2, description="Tiles per step over all GPUs.")
+    balanced_batches: bool = Field(True, description="As many tiles of each class in every batch.")
+    evaluations_per_epoch: Positive = Field(1, description="Evaluations on the validation set per epoch.")
+    max_epochs: Positive = Field(50, description="Bound on training.")
+    checkpoint_on: Literal["loss", "last"] = Field("loss", description="The weights kept are the best by this.")
+    plateau_on: Literal["loss"] = Field("loss", description="Validation measure of the plateau.")
+    plateau_patience: Positive = Field(3, description="Evaluations without improvement before the rate decays.")
+    stop_on: Literal["loss"] = Field("loss", description="Validation measure of early stopping.")
+    stop_patience: Positive = Field(8, description="Evaluations without improvement before training stops.")
+
+
+class Autoencoder(Section):
+    """The variational autoencoder whose latents say how far primaries and metastases lie apart (3.2)."""
+
+    features: Positive = Field(64, description="Latent features (3.2: 64).")
+    tiles_per_class: Positive = Field(5000, description="Tiles of each class, of all its slides (3.2: 5,000).")
+    kl_weight: float = Field(1.0, gt=0, description="Weight of the divergence in its loss; 1 is the published bound.")
+    training: AutoencoderTraining = Field(AutoencoderTraining(), description="How it is trained.")
+
+
+class Divergence(Section):
+    """How far primaries and metastases lie apart (3.2)."""
+
+    estimator: Literal["mixture", "gaussian", "histogram"] = Field(
+        "mixture", description="Of the densities that are compared, feature by feature; the paper names none."
+    )
+    embedded: Positive = Field(500, description="Tiles of each class and domain in the plane of the t-SNE (Fig. 5A).")
+    perplexity: float = Field(30, gt=0, description="Perplexity of the t-SNE; the paper names none.")
+
+
+class Origin(Section):
+    """The study of metastatic origin: which tissue did a metastasis come from (Schau et al. 2020).
+
+    Two cohorts, one of primary tumours and one of metastases, whose slides have a class in their sheets.
+    """
+
+    primary: Name = Field(description="The cohort of primary tumours, defined under `cohorts`.")
+    metastatic: Name = Field(description="The cohort of metastases, defined under `cohorts`.")
+    classes: list[Name] = Field(
+        min_length=2,
+        description="The classes of tumours, in the order of models and figures; slides of others are out.",
+    )
+    control: Name | None = Field(
+        None,
+        description="A class of normal tissue in both cohorts, all tiles of which are compared as a control (3.2).",
+    )
+    balanced: bool = Field(
+        True, description="Of each class no more primary slides are used than metastatic ones, in each set (Fig. 2A)."
+    )
+    regimes: dict[Name, Regime] = Field(
+        {
+            "primary": Regime(domain="primary"),
+            "metastatic": Regime(domain="metastatic"),
+            "pretrained": Regime(domain="primary", max_epochs=5),
+            "transfer": Regime(domain="metastatic", starts_from="pretrained", max_epochs=5),
+        },
+        description="Ways to train (2.2); `compared` says which are judged.",
+    )
+    compared: list[Name] = Field(
+        ["primary", "metastatic", "transfer"],
+        min_length=1,
+        description="Regimes that are judged on held-out metastases, in the order of figures (Fig. 3).",
+    )
+    training: OriginTraining = Field(OriginTraining(), description="How each regime trains.")
+    autoencoder: Autoencoder = Field(Autoencoder(), description="The autoencoder of tiles.")
+    divergence: Divergence = Field(Divergence(), description="What is made of its latents.")
+
+    @model_validator(mode="after")
+    def _check_regimes(self) -> Self:
+        if self.primary == self.metastatic:
+            raise ValueError(f"expected two cohorts, found {self.primary} as `primary` and as `metastatic`")
+        for key in ("classes", "compared"):
+            _check_once(getattr(self, key), key)
+        if self.control in self.classes:
+            raise ValueError(f"control: {self.control!r} is among `classes`; a control is no class of tumours")
+        for name in self.compared:
+            _check_known(name, self.regimes, "compared", "regimes")
+        for name, regime in self.regimes.items():
+            before = [name]
+            while regime.starts_from is not None:
+                _check_known(regime.starts_from, self.regimes, f"regimes.{before[-1]}.starts_from", "regimes")
+                if regime.starts_from in before:
+                    raise ValueError(
+                        f"regimes.{name}.starts_from: {' starts from '.join([*before, regime.starts_from])}"
+                    )
+                before.append(regime.starts_from)
+                regime = self.regimes[regime.starts_from]
+        return self
+
+    def trained(self) -> list[str]:
+        """The regimes that are compared, and those that they start from."""
+        found: list[str] = []
+        for name in self.compared:
+            chain = []
+            while name is not None and name not in found:
+                chain.append(name)
+                name = self.regimes[name].starts_from
+            found += chain[::-1]
+        return found
+
+
 class Controls(Section):
     """The negative controls of a cohort with known truth."""
 
@@ -614,6 +768,7 @@ class Configuration(Section):
     exports: Exports = Exports()
     demo: DemoCohort = DemoCohort()
     controls: Controls = Controls()
+    origin: Origin | None = Field(None, description="The study of metastatic origin; see studies/origin.yaml.")
 
     def of_cohort(self, name: str) -> dict[str, Any]:
         """The configuration as plain values, of one cohort and its traits alone: what its results stand on.
@@ -627,6 +782,8 @@ class Configuration(Section):
     @model_validator(mode="after")
     def _check_references(self) -> Self:
         _check_once(self.study.cohorts, "study.cohorts")
+        if not self.study.cohorts and self.origin is None:
+            raise ValueError("study.cohorts: expected a cohort or more, or the section of a sister study (origin)")
         for trait in RESERVED_TRAITS:
             if trait in self.traits:
                 raise ValueError(f"traits.{trait}: {trait!r} means something else in the results; rename the trait")
@@ -644,6 +801,7 @@ class Configuration(Section):
             trained = [name for name, cohort in self.cohorts.items() if cohort.models is None]
             _check_known(tile["cohort"], trained, "stain.reference", "cohorts")
         self._check_exports()
+        self._check_origin()
         if self.ensembles.members > self.splits.rounds:
             raise ValueError(f"ensembles.members is {self.ensembles.members}, of only {self.splits.rounds} rounds")
         return self
@@ -656,6 +814,19 @@ class Configuration(Section):
                 parts = sources.parts(table["source"], kind="table")
                 if parts and ids.setdefault(parts["name"], parts["id"]) != parts["id"]:
                     raise ValueError(f"{parts['name']} has two ids of the GDC: {ids[parts['name']]} and {parts['id']}")
+
+    def _check_origin(self) -> None:
+        for key in ("primary", "metastatic") if self.origin else ():
+            name, where = getattr(self.origin, key), f"origin.{key}"
+            _check_known(name, self.cohorts, where, "cohorts")
+            if self.cohorts[name].models is not None:
+                raise ValueError(
+                    f"{where}: {name} is a cohort of applied `models`; expected one with slides of its own"
+                )
+            used = self.cohorts[name].tumour_filter
+            if used is not None:
+                _check_known(used, self.tumour_filters, f"cohorts.{name}.tumour_filter", "tumour_filters")
+                self._check_filter(used)
 
     def _check_filter(self, name: str) -> None:
         trained_filter, where = self.tumour_filters[name], f"tumour_filters.{name}"
@@ -706,6 +877,11 @@ class Configuration(Section):
         if cohort.models is not None:
             self._check_applied(name)
             return
+        if not cohort.traits:
+            raise ValueError(
+                f"{where}: expected expression, clinical, traits to train models on, or the folder of trained `models` "
+                "to apply, since it is among study.cohorts"
+            )
         _check_once(cohort.traits, f"{where}.traits")
         _check_once(cohort.heterogeneity_traits or [], f"{where}.heterogeneity_traits")
         for trait in cohort.traits:
@@ -830,7 +1006,8 @@ def _default(field: FieldInfo) -> str:
         return "required"
     if isinstance(field.get_default(), Section):
         return "below"
-    return f"`{json.dumps(TypeAdapter(Any).dump_python(field.get_default(), mode='json'), ensure_ascii=False)}`"
+    value = TypeAdapter(Any).dump_python(field.get_default(), mode="json", exclude_defaults=True)
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
 def _description(field: FieldInfo) -> str:

@@ -70,9 +70,14 @@ def slides_without_file(path_to_sheet: str | Path, folder: str | Path, kind: str
     return [slide for slide in usable_files(path_to_sheet) if slide not in found]
 
 
+def text_table(path: str | Path) -> pd.DataFrame:
+    """A table with every column as text, '' where it says nothing; read once, as long as it is not written anew."""
+    return _read(*_version(path))
+
+
 def in_sheet(path_to_sheet: str | Path, column: str) -> dict[str, str]:
     """What a slide sheet says of each slide in a column, as text, by slide id; '' where it says nothing."""
-    sheet = _table(path_to_sheet)
+    sheet = text_table(path_to_sheet)
     return dict(zip(sheet["slide_id"], sheet[column], strict=True))
 
 
@@ -80,16 +85,16 @@ def selection(
     path_to_splits: str | Path, path_to_labels: str | Path, *, round_number: int
 ) -> dict[str, dict[str, int]]:
     """Labels (0 or 1) by slide id of the two sets of one trait and round, see `splits.labels_of_sets`."""
-    labels = _table(path_to_labels)
+    labels = text_table(path_to_labels)
     numbers = labels.assign(label=pd.to_numeric(labels["label"]))
-    return splits.labels_of_sets(_table(path_to_splits), numbers, round_number=round_number)
+    return splits.labels_of_sets(text_table(path_to_splits), numbers, round_number=round_number)
 
 
 def sets_of_slides(
     path_to_sheet: str | Path, path_to_splits: str | Path, slides: list[str], *, round_number: int
 ) -> dict[str, list[str]]:
     """Some slides by the set that their patients are in: `test`, or `train` or `validation` of a round."""
-    split = _table(path_to_splits)
+    split = text_table(path_to_splits)
     rounds = dict(zip(split["patient_id"], split[f"round_{round_number}"], strict=True))
     patients = in_sheet(path_to_sheet, "patient_id")
     found: dict[str, list[str]] = {name: [] for name in (splits.TRAIN, splits.VALIDATION, splits.TEST)}
@@ -100,7 +105,7 @@ def sets_of_slides(
 
 def held_out_slides(path_to_sheet: str | Path, path_to_splits: str | Path, slides: list[str]) -> list[str]:
     """Those of some slides that belong to a patient of the test set."""
-    sheet, split = _table(path_to_sheet), _table(path_to_splits)
+    sheet, split = text_table(path_to_sheet), text_table(path_to_splits)
     patients = set(split.loc[split["set"] == splits.TEST, "patient_id"])
     held_out = set(sheet.loc[sheet["patient_id"].isin(patients), "slide_id"])
     return [slide for slide in slides if slide in held_out]
@@ -120,10 +125,6 @@ def _matched(path_to_sheet: str | Path, folder: str | Path, kind: str) -> tuple[
     if not Path(folder).is_dir():
         raise InputError(f"{folder}: expected a folder of {kind}, found none")
     return _files_in(*_version(path_to_sheet), *_version(folder), kind)
-
-
-def _table(path: str | Path) -> pd.DataFrame:
-    return _read(*_version(path))
 
 
 def _version(path: str | Path) -> tuple[str, int]:

@@ -39,7 +39,7 @@ def train_model(
     validation: Sequence[LabelledSlide],
     settings: Mapping[str, Any],
     stain: Mapping[str, Any] | None,
-    tile_threshold: float,
+    tile_threshold: float | None,
     seed: int,
     code_version: str,
     workers: int,
@@ -54,6 +54,7 @@ def train_model(
     training begins with (`model.json` has their SHA-256); None for `settings["weights"]`. settings: the section
     `training` of the configuration, where each key is described, without `workers`, which shapes no result: the number
     of processes that decode tiles. stain: the reference that the slides' stains are normalised to, or None.
+    tile_threshold: the probability at which a tile is positive; None of classes, of which the likeliest counts.
 
     The files are `weights.safetensors` and `model.json` (see `models.save`), `curve.tsv` (a row per evaluation, the
     kept one marked in `chosen`), and `scores.tsv` (one row: the identity, validation_auc, validation_tile_auc,

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,14 @@ class LabelledSlide:
     slide_id: str
     source: TileSource
     label: int | np.ndarray
+
+
+def labelled_sets(
+    labels: Mapping[str, Mapping[str, int]], sources: Iterable[TileSource]
+) -> dict[str, list[LabelledSlide]]:
+    """The slides of each set from the labels by slide id, and their sources in the order of the labels, set by set."""
+    following = iter(sources)
+    return {name: [LabelledSlide(slide, next(following), of[slide]) for slide in of] for name, of in labels.items()}
 
 
 class SlideTiles(Dataset):

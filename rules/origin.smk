@@ -1,0 +1,195 @@
+# The study of metastatic origin: from which tissue does a metastasis come, and does learning on primaries first help?
+#
+# Requires the tiles, stains and tumour of two cohorts, one of primaries and one of metastases, which the chain makes, and
+# the classes of their slides. Makes slides.tsv, a model per regime, the held-out metastases' predictions, and the
+# tables under results/origin/. A regime that starts from another's weights waits for them.
+
+
+localrules:
+    origin,
+    select_origin_slides,
+
+
+def origin_cohort(domain):
+    return getattr(study.origin, domain)
+
+
+@cache
+def origin_table():
+    """The table of the study's slides, which a checkpoint makes."""
+    return planning.text_table(checkpoints.select_origin_slides.get().output.slides)
+
+
+def origin_labels(domain, name):
+    """The class, as a number, of each slide of a domain and set, by slide id."""
+    return origins.labels_of_set(origin_table(), study.origin.classes, domain=domain, name=name)
+
+
+def labels_of_regime(wildcards):
+    """Labels of the slides of a regime's two sets, by slide id; the job's parameters, so that it reruns with them."""
+    regime = study.origin.regimes[wildcards.regime]
+    sets = {name: origin_labels(regime.domain, name) for name in ("train", "validation")}
+    if regime.shuffled:
+        return {name: origins.shuffled(labels, seed=study.study.seed) for name, labels in sets.items()}
+    return sets
+
+
+def tiles_of_regime(wildcards):
+    """What a regime learns from: the tumour tiles of its training slides, then those of its validation slides."""
+    cohort = origin_cohort(study.origin.regimes[wildcards.regime].domain)
+    places = [(cohort, slide) for labels in labels_of_regime(wildcards).values() for slide in labels]
+    return tile_inputs(places, filtered=True)
+
+
+def threshold_of_regime(wildcards):
+    return threshold_of(origin_cohort(study.origin.regimes[wildcards.regime].domain))
+
+
+def start_of_regime(wildcards):
+    """The model that a regime starts from, if there is one."""
+    before = study.origin.regimes[wildcards.regime].starts_from
+    return [f"results/origin/training/{before}/{name}" for name in ("weights.safetensors", "model.json")] if before else []
+
+
+def training_of_regime(wildcards):
+    """`origin.training` with what the regime has of its own."""
+    regime, training = study.origin.regimes[wildcards.regime], study.origin.training.model_dump(exclude={"workers"})
+    own = regime.model_dump(include={"max_epochs", "learning_rate"}, exclude_none=True)
+    return training | own
+
+
+def held_out_metastases():
+    return [(study.origin.metastatic, slide) for slide in origin_labels("metastatic", "test")]
+
+
+def slides_by_tissue():
+    """All slides of the study as (cohort, slide): tumours of both domains, of which tumour tiles count, and the control's."""
+    table = origin_table()
+    used = table[table["reason"] == ""]
+    found = {name: [] for name in ("primary", "metastatic", "primary_control", "metastatic_control")}
+    for slide in used.to_dict("records"):
+        tissue = f"{slide['domain']}_control" if slide["class"] == study.origin.control else slide["domain"]
+        found[tissue].append((origin_cohort(slide["domain"]), slide["slide_id"]))
+    return found
+
+
+def tiles_by_tissue(_wildcards):
+    """The files of all slides of the study, by `slides_by_tissue` and by what they are."""
+    return {
+        f"{tissue}_{name}": files
+        for tissue, places in slides_by_tissue().items()
+        for name, files in tile_inputs(places, filtered=not tissue.endswith("control")).items()
+    }
+
+
+def slide_ids_by_tissue(_wildcards):
+    return {tissue: [slide for _, slide in places] for tissue, places in slides_by_tissue().items()}
+
+
+def thresholds_by_domain(_wildcards):
+    return {domain: threshold_of(origin_cohort(domain)) for domain in ("primary", "metastatic")}
+
+
+checkpoint select_origin_slides:
+    input:
+        primary=lambda wildcards: tables_of(study.origin.primary).sheet,
+        primary_splits=lambda wildcards: tables_of(study.origin.primary).splits,
+        metastatic=lambda wildcards: tables_of(study.origin.metastatic).sheet,
+        metastatic_splits=lambda wildcards: tables_of(study.origin.metastatic).splits,
+    output:
+        slides="results/origin/slides.tsv",
+    log:
+        "results/origin/logs/select_origin_slides.log",
+    benchmark:
+        "results/origin/benchmarks/select_origin_slides.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        classes=study.origin.classes,
+        control=study.origin.control,
+        balanced=study.origin.balanced,
+        seed=study.study.seed,
+        code=code_of("select_origin_slides"),
+    script:
+        "../workflow_scripts/select_origin_slides.py"
+
+
+rule describe_origin_data:
+    input:
+        unpack(tiles_by_tissue),
+        slides=lambda wildcards: checkpoints.select_origin_slides.get().output.slides,
+    output:
+        data="results/origin/tables/data.tsv",
+    log:
+        "results/origin/logs/describe_origin_data.log",
+    benchmark:
+        "results/origin/benchmarks/describe_origin_data.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        slides=slide_ids_by_tissue,
+        thresholds=thresholds_by_domain,
+        classes=study.origin.classes,
+        control=study.origin.control,
+        code=code_of("describe_origin_data"),
+    script:
+        "../workflow_scripts/describe_origin_data.py"
+
+
+rule train_origin:
+    input:
+        unpack(tiles_of_regime),
+        start=start_of_regime,
+    output:
+        weights="results/origin/training/{regime}/weights.safetensors",
+        model="results/origin/training/{regime}/model.json",
+        curve="results/origin/training/{regime}/curve.tsv",
+        scores="results/origin/training/{regime}/scores.tsv",
+    log:
+        "results/origin/logs/train_origin/{regime}.log",
+    benchmark:
+        "results/origin/benchmarks/train_origin/{regime}.tsv"
+    wildcard_constraints:
+        regime=one_of(study.origin.regimes),
+    conda:
+        "../envs/histocarta.yaml"
+    threads: study.origin.training.threads
+    resources:
+        gpu=1,
+        decoders=study.origin.training.workers,
+        cpus_per_task=processors_of(study.origin.training),
+    params:
+        labels=labels_of_regime,
+        classes=study.origin.classes,
+        training=training_of_regime,
+        tumour_threshold=threshold_of_regime,
+        seed=study.study.seed,
+        code=code_of("train_origin"),
+    script:
+        "../workflow_scripts/train_origin.py"
+
+
+rule predict_origin:
+    input:
+        unpack(lambda wildcards: tile_inputs(held_out_metastases(), filtered=True)),
+        weights=expand("results/origin/training/{regime}/weights.safetensors", regime=study.origin.compared),
+    output:
+        predictions="results/origin/predictions.h5",
+    log:
+        "results/origin/logs/predict_origin.log",
+    benchmark:
+        "results/origin/benchmarks/predict_origin.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    threads: study.predictions.threads
+    resources:
+        gpu=1,
+    params:
+        slides=lambda wildcards: [slide for _, slide in held_out_metastases()],
+        regimes=study.origin.compared,
+        tumour_threshold=lambda wildcards: threshold_of(study.origin.metastatic),
+        batch_size=study.predictions.batch_size,
+        threads=study.predictions.threads,
+        code=code_of("predict_origin"),
+    script:
+        "../workflow_scripts/predict_origin.py"
