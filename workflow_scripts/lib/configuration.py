@@ -33,6 +33,10 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,9
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Metric = Literal["slide_auc", "tile_auc", "loss"]
+# See `training_data.augment`.
+Augmentation = Literal[
+    "horizontal_flip", "vertical_flip", "transpose", "rotation", "colour_jitter", "saturation", "brightness", "hue"
+]
 # Paths, or places on a portal.
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")]
 ManifestSource = Annotated[str, AfterValidator(partial(sources.checked, kind="manifest"))]
@@ -404,7 +408,7 @@ class Optimisation(Section):
         lt=1,
         description="Weights are a moving average that keeps this share of itself per step. Not in the paper: 0, none.",
     )
-    augmentations: list[Literal["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"]] = Field(
+    augmentations: list[Augmentation] = Field(
         ["horizontal_flip", "vertical_flip"], description="Of training tiles only (random flips, and no other)."
     )
     steps_per_epoch: Positive | None = Field(
@@ -443,9 +447,9 @@ class FilterTraining(Training):
     batch_size: int = Field(32, ge=2, description="Tiles per step over all GPUs (2.2: 32).")
     balanced_batches: bool = Field(True, description="As many tiles of each class in every batch (2.2).")
     learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (2.2: 0.001).")
-    augmentations: list[Literal["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"]] = Field(
-        ["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"],
-        description="Of training tiles only (2.2: flips, rotations, colour).",
+    augmentations: list[Augmentation] = Field(
+        ["horizontal_flip", "vertical_flip", "rotation", "saturation", "brightness", "hue"],
+        description="Of training tiles only (2.2: flipping, rotating, and colour by saturation, brightness and hue).",
     )
     evaluations_per_epoch: Positive = Field(1, description="Evaluations on the validation set per epoch.")
     max_epochs: Positive = Field(10, description="Bound on training (2.2: 10 epochs).")
