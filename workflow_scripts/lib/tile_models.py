@@ -181,7 +181,13 @@ def _run_key(
         "torchvision": torchvision.__version__,
     }
     learned_from = [
-        [slide.slide_id, np.asarray(slide.label).tolist(), slide.source.threshold, *map(_version, slide.source.files)]
+        [
+            slide.slide_id,
+            np.asarray(slide.label).tolist(),
+            None if slide.sampled is None else slide.sampled.tolist(),
+            slide.source.threshold,
+            *map(_version, slide.source.files),
+        ]
         for slide in [*training, *validation]
     ]
     content = json.dumps([description, computed_by, len(training), learned_from], sort_keys=True)

@@ -1,10 +1,11 @@
 """What a network learns from: the tiles of labelled slides, their order in training, and their augmentation."""
 
+import hashlib
 import math
 import os
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,12 +37,14 @@ class LabelledSlide:
     """A slide that a model learns from.
 
     label: its class, from 0, which all its tiles inherit (Paper: Results, Training models); or (n,) of classes, one for
-    each of the n tiles of `source`, in their order.
+    each of the n tiles of `source`, in their order. sampled: the positions (k,) among these n tiles of those that are
+    used (`sample_tiles`); None for all.
     """
 
     slide_id: str
     source: TileSource
     label: int | np.ndarray
+    sampled: np.ndarray | None = None
 
 
 def labelled_sets(
@@ -61,9 +64,11 @@ class SlideTiles(Dataset):
     """
 
     def __init__(self, slides: Sequence[LabelledSlide]) -> None:
-        selected = [tile_sources.selected(slide.source) for slide in slides]
+        passing = [tile_sources.selected(slide.source) for slide in slides]
+        labels = [np.broadcast_to(slide.label, len(of)) for slide, of in zip(slides, passing, strict=True)]
+        used = [slice(None) if slide.sampled is None else slide.sampled for slide in slides]
+        selected, labels = ([of[places] for of, places in zip(whole, used, strict=True)] for whole in (passing, labels))
         counts = [len(positions) for positions in selected]
-        labels = [np.broadcast_to(slide.label, count) for slide, count in zip(slides, counts, strict=True)]
         self.slides = list(slides)
         self.slide_of_tile = np.repeat(np.arange(len(slides)), counts)
         self.labels = np.concatenate([*labels, []]).astype(np.float32)
@@ -110,6 +115,39 @@ class SlideTiles(Dataset):
         slides = [len(np.unique(self.slide_of_tile[self.labels == c])) for c in classes]
         counts = zip(slides, classes, strict=True)
         return ", ".join(f"{n} slides / {np.sum(self.labels == c)} tiles of class {c}" for n, c in counts)
+
+
+def sample_tiles(
+    slides: Sequence[LabelledSlide], groups: Sequence[Hashable], *, most: int, seed: int
+) -> list[LabelledSlide]:
+    """The slides with at most `most` tiles sampled of all those of each group; groups: of each slide, its group.
+
+    A group's slides share evenly: each gives as many tiles as any other, and one that has fewer gives all, so that
+    large slides do not stand for their class alone. Where that leaves a rest, slides with more tiles give one more. A
+    slide's tiles are those with the lowest hashes of seed, slide, column and row. So a slide that joins takes no more
+    tiles from the others than it brings, and none of theirs is exchanged for another. Paper: metastatic origin, 3.2
+    ("5000 tiles from each of the 14 classes across each of the whole slide images").
+    """
+    sampled = [np.empty(0, np.int64)] * len(slides)
+    for group in dict.fromkeys(groups):
+        lots = {
+            number: [_lot(seed, slide.slide_id, *place) for place in tile_sources.places(slide.source)[0]]
+            for number, (slide, of) in enumerate(zip(slides, groups, strict=True))
+            if of == group
+        }
+        left = most
+        fewest_first = sorted(lots, key=lambda number: (len(lots[number]), _lot(seed, slides[number].slide_id)))
+        for done, number in enumerate(fewest_first):
+            share = min(len(lots[number]), left // (len(lots) - done))
+            left -= share
+            drawn = sorted(range(len(lots[number])), key=lots[number].__getitem__)[:share]
+            sampled[number] = np.sort(np.array(drawn, np.int64))
+    return [replace(slide, sampled=positions) for slide, positions in zip(slides, sampled, strict=True)]
+
+
+def _lot(*named: object) -> bytes:
+    """What a name draws: the same whatever else there is."""
+    return hashlib.sha256(":".join(map(str, named)).encode()).digest()
 
 
 def batches(n_tiles: int, batch_size: int, *, seed: int, first_step: int, part: slice) -> Iterator[list[int]]:
