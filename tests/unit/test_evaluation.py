@@ -19,6 +19,7 @@ from workflow_scripts.lib.evaluation import (
     choose_traits,
     correlations,
     evaluation_sets,
+    holm,
     score_distributions,
     score_slides,
     slide_score_rows,
@@ -160,6 +161,45 @@ def test_two_thousand_resamples_of_five_hundred_slides_take_less_than_a_second()
     started = time.process_time()
     bootstrap_auc(labels, scores, np.arange(500).astype(str), resamples=2000, seed=0)
     assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize(("tiles", "patients"), [(400, 7), (12, 9)])
+def test_resamples_are_the_same_to_the_bit_whether_pairs_of_patients_are_counted_or_slides_weighted(tiles, patients):
+    rng = np.random.default_rng(6)
+    # Ties, patients of both classes, and resamples without those of class 1.
+    of = rng.integers(0, patients, tiles)
+    labels = ((of == 0) | (of == 1) & (rng.random(tiles) < 0.5)).astype(int)
+    scores = rng.integers(0, 9, tiles)
+    drawn = evaluation.draw_patients(of.astype(str), resamples=60, seed=2)
+    found = evaluation.resampled_auc(labels, scores, drawn)
+    np.testing.assert_array_equal(found, evaluation._auc_by_patients(labels, scores, drawn))
+    np.testing.assert_array_equal(found, evaluation._weighted_auc(labels, scores, drawn.times[:, drawn.patient_of]))
+    for times, value in zip(drawn.times, found, strict=True):
+        resample = np.repeat(np.arange(tiles), times[drawn.patient_of])
+        expected = roc_auc_score(labels[resample], scores[resample]) if len(set(labels[resample])) == 2 else NAN
+        assert value == pytest.approx(expected, nan_ok=True)
+    assert 0 < np.isnan(found).sum() < 30
+
+
+def test_two_thousand_resamples_of_a_hundred_thousand_tiles_take_less_than_a_second():
+    rng = np.random.default_rng(7)
+    patients = np.arange(100_000) % 60
+    labels, scores = (patients < 4).astype(int), rng.random(100_000)
+    started = time.process_time()
+    drawn = evaluation.draw_patients(patients.astype(str), resamples=2000, seed=0)
+    assert not np.isnan(evaluation.resampled_auc(labels, scores, drawn)).all()
+    assert time.process_time() - started < 1
+
+
+def test_holms_adjustment_is_that_of_statsmodels_and_leaves_missing_ones_out():
+    rng = np.random.default_rng(0)
+    for n in range(1, 8):
+        p = rng.random(n) / 3
+        np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
+        np.testing.assert_allclose(holm(np.r_[NAN, p])[1:], holm(p))
+    assert holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
+    assert np.isnan(holm(np.array([NAN, NAN]))).all()
+    assert len(holm(np.array([]))) == 0
 
 
 # --- slide scores

@@ -21,7 +21,6 @@ from workflow_scripts.lib.survival import (
     cox,
     eligible_slides,
     group,
-    holm,
     hti_by_category,
     hti_by_expression,
     kaplan_meier,
@@ -291,17 +290,6 @@ def test_the_p_values_of_several_thresholds_are_adjusted_together():
     ]
     assert table["p"].isna().tolist() == [False, False, True]
     np.testing.assert_allclose(table["p_adjusted"][:2], multipletests(table["p"][:2], method="holm")[1])
-
-
-def test_holms_adjustment_is_that_of_statsmodels_and_leaves_missing_ones_out():
-    rng = np.random.default_rng(0)
-    for n in range(1, 8):
-        p = rng.random(n) / 3
-        np.testing.assert_allclose(holm(p), multipletests(p, method="holm")[1])
-        np.testing.assert_allclose(holm(np.r_[NAN, p])[1:], holm(p))
-    assert holm(np.array([0.01, 0.04, 0.03])).tolist() == pytest.approx([0.03, 0.06, 0.06])
-    assert np.isnan(holm(np.array([NAN, NAN]))).all()
-    assert len(holm(np.array([]))) == 0
 
 
 # --- Kaplan-Meier

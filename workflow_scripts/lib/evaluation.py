@@ -53,31 +53,74 @@ def bootstrap_auc(
 ) -> Interval:
     """The 95 % percentile interval of an AUC, over resamples of patients with replacement.
 
-    labels (n,) in {0, 1} and patients (n,) of n slides; scores (n,), or (n, models) for the interval of the models'
-    mean AUC, each resample being the same for all of them. A patient drawn twice brings all its slides twice. Resamples
-    with one class have no AUC: they are left out and counted. NaN where none is left.
+    labels (n,) in {0, 1} and patients (n,) of n slides or tiles; scores (n,), or (n, models) for the interval of the
+    models' mean AUC, each resample being the same for all of them. A patient drawn twice brings all its slides twice.
+    Resamples with one class have no AUC: they are left out and counted. NaN where none is left.
     """
     scores = np.asarray(scores, float)
     columns = scores[:, None] if scores.ndim == 1 else scores
     for column in columns.T:
         labels, _ = _check_scored(labels, column)
-    _, patient_of = np.unique(np.asarray(patients, str), return_inverse=True)
-    if len(patient_of) != len(labels):
-        raise InputError(f"expected a patient for each slide, found {len(patient_of)} of {len(labels)}")
-    if len(labels) == 0:
-        return Interval(np.nan, np.nan, 0, 0)
-    n_patients = patient_of.max() + 1
-    rng = np.random.default_rng(seed)
-    at_once = max(1, HELD // len(labels))
-    values = []
-    for start in range(0, resamples, at_once):
-        size = min(at_once, resamples - start)
-        drawn = rng.multinomial(n_patients, np.full(n_patients, 1 / n_patients), size=size)[:, patient_of]
-        values.append(np.mean([_weighted_auc(labels, column, drawn) for column in columns.T], axis=0))
-    values = np.concatenate(values)
+    if len(patients) != len(labels):
+        raise InputError(f"expected a patient for each slide, found {len(patients)} of {len(labels)}")
+    drawn = draw_patients(patients, resamples=resamples, seed=seed)
+    return interval(np.mean([resampled_auc(labels, column, drawn) for column in columns.T], axis=0))
+
+
+class Draws(NamedTuple):
+    """Resamples of patients: how often each is in each, (resamples, patients), and which patient each of n slides has.
+
+    All that is drawn for one set of patients with one seed is the same, whatever is measured on it.
+    """
+
+    times: np.ndarray
+    patient_of: np.ndarray
+
+
+def draw_patients(patients: Sequence[str], *, resamples: int, seed: int) -> Draws:
+    """As many patients as there are, drawn with replacement; patients: those of n slides or tiles, (n,)."""
+    names, patient_of = np.unique(np.asarray(patients, str), return_inverse=True)
+    times = np.zeros((resamples, len(names)), np.int32)
+    if len(names):
+        shares = np.full(len(names), 1 / len(names))
+        times[:] = np.random.default_rng(seed).multinomial(len(names), shares, size=resamples)
+    return Draws(times, patient_of)
+
+
+def interval(values: np.ndarray) -> Interval:
+    """The 95 % percentile interval of what was found in each resample, (resamples,), NaN where there was nothing."""
     used = values[~np.isnan(values)]
     low, high = np.quantile(used, [0.025, 0.975]) if len(used) else (np.nan, np.nan)
-    return Interval(float(low), float(high), len(used), resamples - len(used))
+    return Interval(float(low), float(high), len(used), len(values) - len(used))
+
+
+def resampled_auc(labels: np.ndarray, scores: np.ndarray, drawn: Draws) -> np.ndarray:
+    """The AUC of each resample, (resamples,): labels (n,) in {0, 1} and scores (n,); NaN for a resample of one class.
+
+    Where slides, or tiles, are many and patients few, pairs are counted once for each two patients; where pairs of
+    patients are many, slides are weighted in each resample. Both are exact, and give the same to the last bit.
+    """
+    labels, scores = np.asarray(labels), np.asarray(scores, float)
+    n_patients = [len(np.unique(drawn.patient_of[labels == one])) for one in (1, 0)]
+    if n_patients[0] * n_patients[1] <= len(labels):
+        return _auc_by_patients(labels, scores, drawn)
+    at_once = max(1, HELD // max(1, len(labels)))
+    parts = [
+        _weighted_auc(labels, scores, drawn.times[start : start + at_once, drawn.patient_of])
+        for start in range(0, len(drawn.times), at_once)
+    ]
+    return np.concatenate([*parts, np.empty(0)])
+
+
+def holm(p: np.ndarray) -> np.ndarray:
+    """Holm's adjusted p values of one family, in the order given; missing ones stay missing and are not counted."""
+    p = np.asarray(p, float)
+    order = np.argsort(p)  # missing values come last
+    order = order[: np.count_nonzero(~np.isnan(p))]
+    adjusted = np.full(len(p), np.nan)
+    factors = np.arange(len(order), 0, -1)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
+    return adjusted
 
 
 def slide_score_rows(
@@ -319,6 +362,25 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     pairs = above.sum(axis=1) * below.sum(axis=1)
     won = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
     return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+
+
+def _auc_by_patients(labels: np.ndarray, scores: np.ndarray, drawn: Draws) -> np.ndarray:
+    """As `_weighted_auc` of the slides, or tiles, of the patients drawn."""
+    high = labels == 1
+    # Of every two patients, how many pairs of a slide above and one below the first wins, ties counting half.
+    of_high, order = drawn.patient_of[high], np.sort(scores[high])
+    of_high = of_high[np.argsort(scores[high], kind="stable")]
+    above, places = np.unique(of_high, return_inverse=True)
+    below = np.unique(drawn.patient_of[~high])
+    won = np.zeros((len(above), len(below)))
+    for number, patient in enumerate(below):
+        others = np.sort(scores[~high & (drawn.patient_of == patient)])
+        beaten = (np.searchsorted(others, order, "left") + np.searchsorted(others, order, "right")) / 2
+        won[:, number] = np.bincount(places, beaten, minlength=len(above))
+    counts = [np.bincount(drawn.patient_of[of], minlength=drawn.times.shape[1]) for of in (high, ~high)]
+    pairs = np.prod([drawn.times @ of for of in counts], axis=0)
+    wins = ((drawn.times[:, above] @ won) * drawn.times[:, below]).sum(axis=1)
+    return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

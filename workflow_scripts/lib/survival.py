@@ -22,6 +22,7 @@ from workflow_scripts.lib import clinical as clinical_table
 from workflow_scripts.lib import files
 from workflow_scripts.lib.cohorts import one_slide_per_patient
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.evaluation import holm
 from workflow_scripts.lib.labels import OOD, OOD_NEAR, UNLABELLED, seen_patients
 from workflow_scripts.lib.splits import TEST
 
@@ -347,17 +348,6 @@ def hti_by_category(patients: pd.DataFrame, clinical: pd.DataFrame, columns: Seq
     order = ["column", "test", "n", "categories", "missing", "statistic", "p", "sizes", "note"]
     points = pd.concat(values, ignore_index=True) if values else pd.DataFrame(columns=CATEGORY_VALUES)
     return Comparison(_with_adjusted(pd.DataFrame(tests, columns=order)), points)
-
-
-def holm(p: np.ndarray) -> np.ndarray:
-    """Holm's adjusted p values of one family, in the order given; missing ones stay missing and are not counted."""
-    p = np.asarray(p, float)
-    order = np.argsort(p)  # missing values come last
-    order = order[: np.count_nonzero(~np.isnan(p))]
-    adjusted = np.full(len(p), np.nan)
-    factors = np.arange(len(order), 0, -1)
-    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * factors), 1)
-    return adjusted
 
 
 def _events(values: pd.Series) -> pd.Series:
