@@ -1,7 +1,8 @@
 """Predicted tile probabilities: how they are named, written and read.
 
 A chunk's file has a group per slide with `coords` (n, 2) int32, column and row, and a float32 dataset (n,) per model,
-`<trait>/round_<k>`: the probability that the tile carries the trait. Whoever reads it joins by coordinates.
+`<trait>/round_<k>`: the probability that the tile carries the trait. Of models of many classes there is a dataset
+(n, classes) by the model's name. Whoever reads it joins by coordinates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,6 +13,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib.errors import InputError
+
+# How far from 1 the probabilities of a tile may sum: rounding of as many classes as there may be, in 32 bits.
+MOST_OFF = 1e-3
 
 
 def model_name(trait: str, round_number: int) -> str:
@@ -59,6 +63,42 @@ def read_slide(path_to_predictions: str | Path, slide_id: str) -> tuple[np.ndarr
             trait: {name: values[:] for name, values in models.items()} for trait, models in models_of_trait.items()
         }
         return group["coords"][:], probabilities
+
+
+def read_classes(
+    path_to_predictions: str | Path, slide_id: str, *, models: Sequence[str], classes: int
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """A slide's coordinates (n, 2) int32, and its probabilities (n, classes) float32 by each of some models.
+
+    Raises InputError when the file has no such slide, or not these models of so many classes, or what no softmax gives:
+    a probability that is missing or below 0, or probabilities of a tile that do not sum to 1.
+    """
+    with h5py.File(path_to_predictions, "r", locking=False) as file:
+        if slide_id not in file:
+            raise InputError(f"{path_to_predictions}: no predictions of {slide_id}; predict again")
+        group = file[slide_id]
+        absent = [name for name in models if name not in group]
+        if absent:
+            found = ", ".join(sorted(set(group) - {"coords"})) or "none"
+            raise InputError(
+                f"{path_to_predictions}: {slide_id}: expected predictions of {absent[0]}, found those of {found}; "
+                "predict again"
+            )
+        coords, probabilities = group["coords"][:], {name: group[name][:] for name in models}
+    for name, values in probabilities.items():
+        if values.shape != (len(coords), classes):
+            raise InputError(
+                f"{path_to_predictions}: {slide_id}: expected {len(coords)} × {classes} probabilities of {name}, of "
+                f"tiles and classes, found an array of shape {values.shape}; predict again"
+            )
+        sound = (values >= 0).all(axis=1) & (abs(values.sum(axis=1) - 1) < MOST_OFF)
+        if not sound.all():
+            raise InputError(
+                f"{path_to_predictions}: {slide_id}: expected probabilities of {name} that sum to 1, found "
+                f"{int((~sound).sum())} of {len(sound)} tiles where they do not; train the model again with a lower "
+                "learning rate"
+            )
+    return coords, probabilities
 
 
 def slides_in(path_to_predictions: str | Path) -> list[str]:
