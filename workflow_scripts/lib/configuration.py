@@ -622,6 +622,11 @@ class OriginTraining(Training):
     backbone: str = Field("resnet50", description="Any torchvision classifier, by its name there (2.2: ResNet50).")
     batch_size: int = Field(32, ge=2, description="Tiles per step over all GPUs (2.2: 32).")
     balanced_batches: bool = Field(True, description="As many tiles of each class in every batch (2.2).")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (2.2: 0.001).")
+    augmentations: list[Augmentation] = Field(
+        ["horizontal_flip", "vertical_flip", "rotation", "saturation", "brightness", "hue"],
+        description="Of training tiles only (2.2: flips, rotations, saturation, brightness, hue).",
+    )
     steps_per_epoch: Positive | None = Field(
         8000, description="Steps that are called an epoch (2.2: 80,000 in 10 epochs); null: all training tiles once."
     )
