@@ -3,6 +3,7 @@
 #   snakemake --cores 8                                          the published study (config.yaml)
 #   snakemake --cores 2 --configfile studies/demo.yaml           a generated cohort, in minutes
 #   snakemake --profile slurm                                    on a cluster
+#   snakemake --cores 8 --configfile studies/origin.yaml -- origin   a sister study
 from snakemake.utils import min_version
 
 min_version("9.0")
@@ -34,6 +35,14 @@ include: "rules/exports.smk"
 include: "rules/controls.smk"
 include: "rules/summary.smk"
 include: "rules/doctor.smk"
+
+
+# The sister studies, where the configuration has their sections.
+if study.origin is not None:
+
+    include: "rules/origin.smk"
+    include: "rules/origin_figures.smk"
+    include: "rules/origin_demo.smk"
 
 
 onstart:
@@ -105,3 +114,4 @@ rule all:
         [summary_of(cohort) for cohort in study.study.cohorts],
         [models_of(cohort) for cohort in study.study.cohorts],
         checked_annotations,
+        results_of_origin if study.origin else [],

@@ -16,6 +16,7 @@ from workflow_scripts.lib import (
     efficiency,
     interruption,
     model_sets,
+    origins,
     orphans,
     planning,
     provenance,

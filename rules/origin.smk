@@ -10,6 +10,10 @@ localrules:
     select_origin_slides,
 
 
+# Those of tumours, and the control's.
+origin_classes = [*study.origin.classes, *given(study.origin.control)]
+
+
 def origin_cohort(domain):
     return getattr(study.origin, domain)
 
@@ -193,3 +197,182 @@ rule predict_origin:
         code=code_of("predict_origin"),
     script:
         "../workflow_scripts/predict_origin.py"
+
+
+rule score_origin:
+    input:
+        predictions=rules.predict_origin.output.predictions,
+        slides=lambda wildcards: checkpoints.select_origin_slides.get().output.slides,
+    output:
+        slide_predictions="results/origin/tables/slide_predictions.tsv",
+        auroc="results/origin/tables/auroc.tsv",
+        tests="results/origin/tables/tests.tsv",
+        roc="results/origin/tables/roc.tsv",
+        confusion="results/origin/tables/confusion.tsv",
+        ranks="results/origin/tables/ranks.tsv",
+        top_k="results/origin/tables/top_k.tsv",
+    log:
+        "results/origin/logs/score_origin.log",
+    benchmark:
+        "results/origin/benchmarks/score_origin.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        regimes=study.origin.compared,
+        classes=study.origin.classes,
+        resamples=study.evaluation.resamples,
+        seed=study.study.seed,
+        code=code_of("score_origin"),
+    script:
+        "../workflow_scripts/score_origin.py"
+
+
+rule train_origin_autoencoder:
+    input:
+        unpack(tiles_by_tissue),
+        slides=lambda wildcards: checkpoints.select_origin_slides.get().output.slides,
+    output:
+        weights="results/origin/autoencoder/weights.safetensors",
+        model="results/origin/autoencoder/model.json",
+        curve="results/origin/autoencoder/curve.tsv",
+        scores="results/origin/autoencoder/scores.tsv",
+    log:
+        "results/origin/logs/train_origin_autoencoder.log",
+    benchmark:
+        "results/origin/benchmarks/train_origin_autoencoder.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    threads: study.origin.autoencoder.training.threads
+    resources:
+        gpu=1,
+        decoders=study.origin.autoencoder.training.workers,
+        cpus_per_task=processors_of(study.origin.autoencoder.training),
+    params:
+        slides=slide_ids_by_tissue,
+        thresholds=thresholds_by_domain,
+        classes=origin_classes,
+        tiles_per_class=study.origin.autoencoder.tiles_per_class,
+        features=study.origin.autoencoder.features,
+        kl_weight=study.origin.autoencoder.kl_weight,
+        training=study.origin.autoencoder.training.model_dump(exclude={"workers"}),
+        seed=study.study.seed,
+        code=code_of("train_origin_autoencoder"),
+    script:
+        "../workflow_scripts/train_origin_autoencoder.py"
+
+
+rule encode_origin_tiles:
+    input:
+        unpack(tiles_by_tissue),
+        slides=lambda wildcards: checkpoints.select_origin_slides.get().output.slides,
+        weights=rules.train_origin_autoencoder.output.weights,
+    output:
+        latents="results/origin/latents.h5",
+    log:
+        "results/origin/logs/encode_origin_tiles.log",
+    benchmark:
+        "results/origin/benchmarks/encode_origin_tiles.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    threads: study.predictions.threads
+    resources:
+        gpu=1,
+    params:
+        slides=slide_ids_by_tissue,
+        thresholds=thresholds_by_domain,
+        classes=origin_classes,
+        tiles_per_class=study.origin.autoencoder.tiles_per_class,
+        batch_size=study.predictions.batch_size,
+        threads=study.predictions.threads,
+        seed=study.study.seed,
+        code=code_of("encode_origin_tiles"),
+    script:
+        "../workflow_scripts/encode_origin_tiles.py"
+
+
+rule measure_origin_divergence:
+    input:
+        latents=rules.encode_origin_tiles.output.latents,
+    output:
+        divergence="results/origin/tables/divergence.tsv",
+    log:
+        "results/origin/logs/measure_origin_divergence.log",
+    benchmark:
+        "results/origin/benchmarks/measure_origin_divergence.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        estimator=study.origin.divergence.estimator,
+        classes=origin_classes,
+        code=code_of("measure_origin_divergence"),
+    script:
+        "../workflow_scripts/measure_origin_divergence.py"
+
+
+rule correlate_origin_divergence:
+    input:
+        divergence=rules.measure_origin_divergence.output.divergence,
+        auroc=rules.score_origin.output.auroc,
+    output:
+        points="results/origin/tables/divergence_auroc.tsv",
+        correlation="results/origin/tables/divergence_correlation.tsv",
+    log:
+        "results/origin/logs/correlate_origin_divergence.log",
+    benchmark:
+        "results/origin/benchmarks/correlate_origin_divergence.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        # The paper's is the transferred model.
+        regime=study.origin.compared[-1],
+        code=code_of("correlate_origin_divergence"),
+    script:
+        "../workflow_scripts/correlate_origin_divergence.py"
+
+
+rule embed_origin_tiles:
+    input:
+        latents=rules.encode_origin_tiles.output.latents,
+    output:
+        tsne="results/origin/tables/tsne.tsv",
+    log:
+        "results/origin/logs/embed_origin_tiles.log",
+    benchmark:
+        "results/origin/benchmarks/embed_origin_tiles.tsv"
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        most=study.origin.divergence.embedded,
+        perplexity=study.origin.divergence.perplexity,
+        seed=study.study.seed,
+        classes=origin_classes,
+        code=code_of("embed_origin_tiles"),
+    script:
+        "../workflow_scripts/embed_origin_tiles.py"
+
+
+def results_of_origin(_wildcards):
+    """Every table and figure of the study, the figures of its filters, and the checked annotations of its cohorts."""
+    makers = (
+        rules.describe_origin_data,
+        rules.score_origin,
+        rules.measure_origin_divergence,
+        rules.correlate_origin_divergence,
+        rules.draw_origin_data,
+        rules.draw_origin_roc,
+        rules.write_origin_auroc,
+        rules.draw_origin_class_map,
+        rules.draw_origin_class_maps,
+        rules.draw_origin_confusion,
+        rules.draw_origin_ranks,
+        rules.draw_origin_tsne,
+        rules.draw_origin_divergence,
+        rules.draw_origin_divergence_auroc,
+    )
+    cohorts = (study.origin.primary, study.origin.metastatic)
+    return [path for maker in makers for path in maker.output] + sum(map(figures_of_filter, cohorts), [])
+
+
+rule origin:
+    input:
+        results_of_origin,
