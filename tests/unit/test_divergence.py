@@ -1,16 +1,19 @@
 """Divergences are those of the densities that the samples are from, and the tables compare what they say they do."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.integrate import quad
 from scipy.special import xlogy
 from scipy.stats import norm
 
-from workflow_scripts.lib import divergence
+from workflow_scripts.lib import divergence, latents
 from workflow_scripts.lib.divergence import METASTATIC, PRIMARY, kl_divergence
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.files import read_table
 
 N, SEEDS = 5000, 12
 # Weight, mean and standard deviation of each normal component.
@@ -213,6 +216,66 @@ def test_the_mean_over_features_is_largest_where_metastases_moved_most_and_small
         divergence.mean_divergences(table, "text")
 
 
+def test_classes_stand_in_the_order_that_is_given_and_others_after_them(tiles):
+    by_name = divergence.divergence_table(*tiles, estimator="gaussian")
+    table = divergence.divergence_table(*tiles, estimator="gaussian", order=["near", "unseen", "far"])
+    assert table["class"].drop_duplicates().tolist() == ["near", "far", "control"]
+    assert divergence.mean_divergences(table)["class"].tolist() == ["near", "far", "control"]
+    keys = ["comparison", "class", "other", "feature"]
+    assert table.sort_values(keys, ignore_index=True).equals(by_name.sort_values(keys, ignore_index=True))
+
+
+def written_latents(folder: Path, tiles) -> Path:
+    """The file of these tiles: a slide of each class and domain."""
+    values, classes, domains = tiles
+    names = list(dict.fromkeys(zip(classes.tolist(), domains.tolist(), strict=True)))
+    of = [(classes == name) & (domains == domain) for name, domain in names]
+    slides = pd.DataFrame({"slide_id": ["-".join(name) for name in names]})
+    coords = [np.stack([np.arange(chosen.sum()), np.full(chosen.sum(), 7)], axis=1) for chosen in of]
+    path = folder / "latents.h5"
+    latents.write_latents(
+        path, slides.assign(**{"class": [n for n, _ in names], "domain": [d for _, d in names]}), coords,
+        [values[chosen] for chosen in of],
+    )  # fmt: skip
+    return path
+
+
+def test_the_table_is_written_from_a_file_of_latents(tiles, tmp_path):
+    path = written_latents(tmp_path, tiles)
+    order = ["near", "far", "control"]
+    out = tmp_path / "tables" / "divergence.tsv"
+    divergence.write_divergences(out, path_to_latents=path, estimator="gaussian", order=order)
+    found = read_table(out, text=["class", "other"])
+    values = tiles[0].astype(np.float32)
+    expected = divergence.divergence_table(values, *tiles[1:], estimator="gaussian", order=order)
+    pd.testing.assert_frame_equal(found, expected, check_dtype=False, check_column_type=False)
+
+
+def test_latents_read_back_as_they_were_written_and_the_same_ones_are_the_same_bytes(tiles, tmp_path):
+    first, second = (written_latents(tmp_path / name, tiles) for name in "ab")
+    assert first.read_bytes() == second.read_bytes()
+    found = latents.read_latents(first)
+    assert found.values.dtype == np.float32
+    np.testing.assert_array_equal(found.values, tiles[0].astype(np.float32))
+    assert found.tiles.columns.tolist() == ["slide_id", "class", "domain", "col", "row"]
+    assert found.tiles["class"].tolist() == tiles[1].tolist()
+    assert found.tiles.iloc[401].tolist() == ["far-metastatic", "far", "metastatic", 1, 7]
+
+
+def test_latents_of_slides_without_tiles_are_none(tmp_path):
+    slides = pd.DataFrame({"slide_id": ["S"], "class": ["liver"], "domain": [PRIMARY]})
+    latents.write_latents(tmp_path / "l.h5", slides, [np.empty((0, 2))], [np.empty((0, 64))])
+    found = latents.read_latents(tmp_path / "l.h5")
+    assert found.values.shape == (0, 64)
+    assert found.tiles.empty
+
+
+def test_latents_that_are_not_finite_are_refused(tiles, tmp_path):
+    path = written_latents(tmp_path, (np.where(np.arange(2400) == 3, np.nan, tiles[0].T).T, *tiles[1:]))
+    with pytest.raises(InputError, match=r"latents\.h5: expected finite latents"):
+        latents.read_latents(path)
+
+
 def test_the_same_tiles_give_the_same_table(tiles):
     first, second = (divergence.divergence_table(*tiles) for _ in range(2))
     assert first.equals(second)
@@ -290,6 +353,29 @@ def test_the_plane_keeps_groups_apart_and_is_the_same_from_the_same_seed():
     assert np.array_equal(first, second)
     distances = np.linalg.norm(first[:, None] - first[None], axis=2) + 1e9 * np.eye(120)
     assert (group[distances.argmin(axis=1)] == group).all()
+
+
+def test_the_table_of_the_plane_has_as_many_tiles_of_each_class_and_domain_from_all_over_them(tiles, tmp_path):
+    path, out = written_latents(tmp_path, tiles), tmp_path / "tsne.tsv"
+    order = ["near", "far", "control"]
+    divergence.write_plane(out, path_to_latents=path, most=30, perplexity=10, seed=1, order=order)
+    found = read_table(out, text=["slide_id", "class", "domain"])
+    assert found.columns.tolist() == ["slide_id", "class", "domain", "x", "y"]
+    groups = found.groupby(["class", "domain"], sort=False).size()
+    assert groups.index.tolist() == [(name, domain) for name in order for domain in (PRIMARY, METASTATIC)]
+    assert set(groups) == {30}
+    assert found.loc[35, "slide_id"] == "near-metastatic"
+    listed = pd.DataFrame({"slide_id": np.arange(2400) // 40, "class": tiles[1], "domain": tiles[2]})
+    spread = divergence.plane(listed, tiles[0].astype(np.float32), most=30, perplexity=10, seed=1, order=order)
+    # Of each class and domain three tiles of each of ten slides.
+    assert (spread["slide_id"].value_counts() == 3).all()
+    np.testing.assert_array_equal(spread[["x", "y"]], found[["x", "y"]].astype(np.float32))
+
+
+def test_a_class_with_fewer_tiles_than_are_asked_for_gives_all(tiles):
+    values, classes, domains = (of[::20] for of in tiles)
+    listed = pd.DataFrame({"slide_id": "S", "class": classes, "domain": domains})
+    assert len(divergence.plane(listed, values, most=1000, perplexity=10, seed=1)) == len(values)
 
 
 def test_fewer_tiles_than_neighbours_are_refused():

@@ -12,7 +12,7 @@ from scipy.stats import rankdata
 from sklearn.metrics import confusion_matrix, roc_auc_score, top_k_accuracy_score
 from statsmodels.stats.multitest import multipletests
 
-from workflow_scripts.lib import origin_scores
+from workflow_scripts.lib import divergence, origin_scores
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import read_table, write_table
 from workflow_scripts.lib.origin_scores import HeldOut, tables
@@ -420,3 +420,33 @@ def test_a_study_whose_held_out_slides_lost_all_their_tiles_is_refused(tmp_path)
     study = write_study(tmp_path, held_out(["liver", "colon"], {"r": [[], []]}))
     with pytest.raises(InputError, match="expected tiles of held-out slides, found none of 2 slides"):
         read(study, regimes=["r"])
+
+
+# Divergence and AUROC
+
+
+def test_divergence_meets_the_auroc_by_slide_of_one_regime(tmp_path):
+    data = random_held_out(seed=18, slides=24, patients=24)
+    auroc = all_tables(data)["auroc"]
+    write_table(auroc, tmp_path / "auroc.tsv")
+    rng = np.random.default_rng(0)
+    names = np.repeat([*CLASSES, "normal"], 100)
+    values = np.concatenate(
+        [rng.normal(0, 1, (400, 2)), rng.normal(np.repeat([2, 1, 0.5, 0], 100)[:, None], 1, (400, 2))]
+    )
+    table = divergence.divergence_table(
+        values, np.tile(names, 2), np.repeat(["primary", "metastatic"], 400), estimator="gaussian",
+        order=[*CLASSES, "normal"],
+    )  # fmt: skip
+    write_table(table, tmp_path / "divergence.tsv")
+    paths = tmp_path / "divergence.tsv", tmp_path / "auroc.tsv"
+    points, correlation = origin_scores.divergence_with_auroc(*paths, regime="r1")
+    assert points["class"].tolist() == list(CLASSES)
+    rows = auroc[(auroc["regime"] == "r1") & (auroc["level"] == "slide")]
+    assert points["auroc"].tolist() == rows["auroc"].tolist()[:3]
+    assert points["kl"].is_monotonic_decreasing
+    assert len(correlation) == 1
+    assert correlation.loc[0, "n"] == 3
+    assert correlation.loc[0, "pearson"] == pytest.approx(np.corrcoef(points["kl"], points["auroc"])[0, 1])
+    with pytest.raises(InputError, match="expected AUROCs of the regime r9, found those of r0, r1"):
+        origin_scores.divergence_with_auroc(*paths, regime="r9")

@@ -159,7 +159,7 @@ def train_autoencoder(
     kind = {"backbone": BACKBONE, "features": features, "kl_weight": kl_weight}
 
     def make_problem(description: Mapping[str, Any], *sets: SlideTiles, **options: Any) -> Autoencoding:
-        return Autoencoding(_network(description), *sets, kl_weight=kl_weight, **options)
+        return Autoencoding(build(description), *sets, kl_weight=kl_weight, **options)
 
     tile_models.train_network(
         folder, kind, make_problem, identity=identity, training=training, validation=validation, settings=settings,
@@ -167,12 +167,23 @@ def train_autoencoder(
     )  # fmt: skip
 
 
+def build(description: Mapping[str, Any]) -> VariationalAutoencoder:
+    """The network that a description (`model.json`) is of, with random weights.
+
+    Raises InputError when it is of another kind of model.
+    """
+    if description["backbone"] != BACKBONE:
+        raise InputError(f"expected the model of a {BACKBONE}, found one of a {description['backbone']}")
+    network = VariationalAutoencoder(tile_px=description["tile_px"], features=description["features"])
+    return network.to(memory_format=torch.channels_last)
+
+
 def load(folder: str | Path) -> VariationalAutoencoder:
     """An autoencoder that `train_autoencoder` wrote, in evaluation mode on the CPU.
 
     Raises InputError when the folder has another kind of model, or weights that do not fit.
     """
-    return models.read(folder, _network)[0]
+    return models.read(folder, build)[0]
 
 
 def latents(network: VariationalAutoencoder, data: SlideTiles, *, batch_size: int) -> np.ndarray:
@@ -190,13 +201,6 @@ def latents(network: VariationalAutoencoder, data: SlideTiles, *, batch_size: in
             seen = models.to_input(recolouring(images.to(device), slides))
             found[members.start : members.stop] = network.encode(seen)[0].float().cpu().numpy()
     return found
-
-
-def _network(description: Mapping[str, Any]) -> VariationalAutoencoder:
-    if description["backbone"] != BACKBONE:
-        raise InputError(f"expected the model of a {BACKBONE}, found one of a {description['backbone']}")
-    network = VariationalAutoencoder(tile_px=description["tile_px"], features=description["features"])
-    return network.to(memory_format=torch.channels_last)
 
 
 def _halving(entering: int, leaving: int) -> nn.Module:

@@ -4,14 +4,20 @@ Source: metastatic origin, 3.2 and Fig. 5. The paper names no estimator. Tables 
 first sample being always of primary tumours: it says how surprising primary tiles are to one who knows the second.
 """
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.lib import files
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.latents import read_latents
+
+log = logging.getLogger(__name__)
 
 PRIMARY, METASTATIC = "primary", "metastatic"
 # The comparisons of Fig. 5B by the reading that they belong to: the paper's text (3.2) and the figure's caption differ.
@@ -198,7 +204,12 @@ def _is_enough(sample: np.ndarray) -> bool:
 
 
 def divergence_table(
-    latents: np.ndarray, classes: Sequence[str], domains: Sequence[str], *, estimator: str = "mixture"
+    latents: np.ndarray,
+    classes: Sequence[str],
+    domains: Sequence[str],
+    *,
+    estimator: str = "mixture",
+    order: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The table `divergence.tsv`: KL divergences between classes of tiles, per latent feature, in both readings of 5B.
 
@@ -213,14 +224,15 @@ def divergence_table(
 
     Columns: reading (`text`, `caption`); comparison; class; other: the class of the second sample, empty for everything
     else; feature, from 0; kl (nats, `kl_divergence`; missing where a sample has too few distinct values, or no tile);
-    n_first, n_second: tiles of each; estimator. Rows are in this order, classes by name.
+    n_first, n_second: tiles of each; estimator. Rows are in this order, classes in the `order` that is given, and those
+    that are not in it after these by name.
 
     Raises InputError as `kl_divergence` does, for an unknown domain, and where the three are not of as many tiles.
     """
     prepare, compare = _estimator(estimator)
     latents, classes, domains = np.asarray(latents, float), np.asarray(classes, str), np.asarray(domains, str)
     _check_tiles(latents, classes, domains)
-    names = sorted(set(classes.tolist()))
+    names = _in_order(classes, order)
 
     def prepared(chosen: np.ndarray) -> tuple[int, list[Any]]:
         columns = latents[chosen].T
@@ -249,6 +261,24 @@ def divergence_table(
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
+def _in_order(classes: Sequence[str], order: Sequence[str]) -> list[str]:
+    """The classes that tiles have: those of `order`, and then the others by name."""
+    found = set(map(str, classes))
+    return [*(name for name in order if name in found), *sorted(found - set(order))]
+
+
+def write_divergences(
+    path_to_table: str | Path, *, path_to_latents: str | Path, estimator: str, order: Sequence[str]
+) -> None:
+    """Write `divergence.tsv` of the latents in a file (`latents`); the rest is as in `divergence_table`."""
+    found = read_latents(path_to_latents)
+    classes, domains = found.tiles["class"], found.tiles["domain"]
+    table = divergence_table(found.values, classes, domains, estimator=estimator, order=order)
+    for name, kl, number in mean_divergences(table).itertuples(index=False):
+        log.info("%s: mean divergence %.3f nats over %d features", name, kl, number)
+    files.write_table(table, path_to_table)
+
+
 def _check_tiles(latents: np.ndarray, classes: np.ndarray, domains: np.ndarray) -> None:
     if latents.ndim != 2 or not len(latents) == len(classes) == len(domains):
         raise InputError(
@@ -264,14 +294,14 @@ def _check_tiles(latents: np.ndarray, classes: np.ndarray, domains: np.ndarray) 
 def mean_divergences(table: pd.DataFrame, comparison: str = "counterpart") -> pd.DataFrame:
     """The mean of a comparison over the features, and other classes, of each class: class, kl, values.
 
-    table: of `divergence_table`; `values` is how many divergences the mean is over, those that are missing left out;
-    a class without any has none. Paper: metastatic origin, 3.2 ("the mean KL divergence across each of the learned
-    features").
+    table: of `divergence_table`, whose order the classes keep; `values` is how many divergences the mean is over, those
+    that are missing left out; a class without any has none. Paper: metastatic origin, 3.2 ("the mean KL divergence
+    across each of the learned features").
     """
     known = [name for names in READINGS.values() for name in names]
     if comparison not in known:
         raise InputError(f"comparison {comparison!r}: expected one of {', '.join(known)}")
-    of_classes = table[table["comparison"] == comparison].groupby("class")["kl"]
+    of_classes = table[table["comparison"] == comparison].groupby("class", sort=False)["kl"]
     return of_classes.agg(kl="mean", values="count").reset_index()
 
 
@@ -324,3 +354,39 @@ def embed(latents: np.ndarray, *, perplexity: float, seed: int) -> np.ndarray:
         raise InputError(f"t-SNE of {len(latents)} tiles: expected more than its perplexity, which is {perplexity:g}")
     tsne = TSNE(n_components=2, perplexity=perplexity, init="pca", random_state=seed, method="barnes_hut", n_jobs=1)
     return tsne.fit_transform(latents)
+
+
+def plane(
+    tiles: pd.DataFrame, latents: np.ndarray, *, most: int, perplexity: float, seed: int, order: Sequence[str] = ()
+) -> pd.DataFrame:
+    """The table `tsne.tsv`: slide_id, class, domain, x, y of tiles in the plane of `embed`, by class and domain.
+
+    tiles: slide_id, class and domain of n tiles; latents (n, features). Of each class and domain at most `most` tiles
+    take part, at equal steps over them as they are listed, so from all slides in turn: what a t-SNE costs grows faster
+    than the number of its tiles. Classes are in the order of `divergence_table`, primaries first.
+    """
+    chosen = []
+    for name in _in_order(tiles["class"], order):
+        for domain in (PRIMARY, METASTATIC):
+            members = np.flatnonzero((tiles["class"] == name) & (tiles["domain"] == domain))
+            number = min(most, len(members))
+            chosen.append(members[np.arange(number) * len(members) // max(1, number)])
+    chosen = np.concatenate(chosen)
+    x, y = embed(latents[chosen], perplexity=perplexity, seed=seed).T
+    return tiles.iloc[chosen][["slide_id", "class", "domain"]].reset_index(drop=True).assign(x=x, y=y)
+
+
+def write_plane(
+    path_to_table: str | Path,
+    *,
+    path_to_latents: str | Path,
+    most: int,
+    perplexity: float,
+    seed: int,
+    order: Sequence[str],
+) -> None:
+    """Write `tsne.tsv` of the latents in a file (`latents`); the rest is as in `plane`."""
+    found = read_latents(path_to_latents)
+    table = plane(found.tiles, found.values, most=most, perplexity=perplexity, seed=seed, order=order)
+    log.info("t-SNE of %d of %d tiles", len(table), len(found.tiles))
+    files.write_table(table, path_to_table)

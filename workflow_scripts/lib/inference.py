@@ -41,7 +41,7 @@ def predict_slides(
 
     Raises InputError when a model was trained on other tiles than the store holds, or in other colours.
     """
-    device = _device(threads)
+    device = choose_device(threads)
     needed = {name for names in models_of_slide.values() for name in names}
     trained = {name: _load(model_folders[name], device) for name in sorted(needed)}
 
@@ -69,7 +69,7 @@ def predict_tumour(
     sources: slide ids and tiles. The probabilities, (n,) float32, are a trained filter's. Raises InputError as
     `predict_slides` does.
     """
-    device = _device(threads)
+    device = choose_device(threads)
     trained = {"tumour": _load(model_folder, device)}
     predicted = predict_each(
         sources, lambda _slide: trained, stain=stain, batch_size=batch_size, threads=threads, device=device
@@ -96,7 +96,7 @@ class _Slide:
         stain: Mapping[str, Any] | None,
     ) -> "_Slide":
         with tiles.open_store(source.store) as store:
-            _check_fit(slide_id, store, trained, stain)
+            check_fit(slide_id, store, {name: model.description for name, model in trained.items()}, stain)
             positions = np.flatnonzero(tile_sources.passing(source, store))
             return cls(slide_id, source, positions, store.coords[positions])
 
@@ -159,7 +159,7 @@ def _room(model: models.TrainedModel, n_tiles: int) -> np.ndarray:
     return np.empty((n_tiles, len(classes)) if classes else n_tiles, np.float32)
 
 
-def _device(threads: int) -> torch.device:
+def choose_device(threads: int) -> torch.device:
     """The first of the GPUs that this job sees (see `devices`), or the CPU."""
     torch.set_num_threads(threads)
     found = torch.cuda.is_available()
@@ -173,22 +173,26 @@ def _load(folder: str | Path, device: torch.device) -> models.TrainedModel:
     return model
 
 
-def _check_fit(
+def check_fit(
     slide_id: str,
     store: tiles.TileStore,
-    trained: Mapping[str, models.TrainedModel],
+    descriptions: Mapping[str, Mapping[str, Any]],
     stain: Mapping[str, Any] | None,
 ) -> None:
+    """Raise InputError where models, by name their descriptions, were trained on other tiles or in other colours.
+
+    store: of a slide's tiles; stain: the reference that they are normalised to, or None.
+    """
     found = (int(store.attributes["tile_px"]), float(store.attributes["mpp"]))
-    for name, model in trained.items():
-        expected = (model.description["tile_px"], model.description["mpp"])
+    for name, description in descriptions.items():
+        expected = (description["tile_px"], description["mpp"])
         if found != expected:
             raise InputError(
                 f"{slide_id}: its tiles are {found[0]} px at {found[1]} µm/px, and model {name} was trained on "
                 f"{expected[0]} px at {expected[1]} µm/px; tile the slide for the model, or use another model"
             )
         # A model that knows of no stain is from before there was any normalisation.
-        trained_with = model.description.get("stain")
+        trained_with = description.get("stain")
         if trained_with != stain:
             raise InputError(
                 f"{slide_id}: its stain is normalised to {_stain(stain)}, and model {name} was trained with "

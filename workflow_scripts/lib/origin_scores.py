@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.lib import evaluation, files, predictions, tile_classification
+from workflow_scripts.lib import divergence, evaluation, files, predictions, tile_classification
 from workflow_scripts.lib.divergence import METASTATIC
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.evaluation import Draws
@@ -399,3 +399,25 @@ def top_k_table(held_out: HeldOut, *, resamples: int, seed: int) -> pd.DataFrame
             low, high = (spread.low, spread.high) if patients > 1 else (np.nan, np.nan)
             rows.append((regime, k, (rank <= k).mean(), low, high, len(rank)))
     return pd.DataFrame(rows, columns=["regime", "k", "share", "low", "high", "n"])
+
+
+# Divergence and AUROC
+
+
+def divergence_with_auroc(
+    path_to_divergence: str | Path, path_to_auroc: str | Path, *, regime: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The tables `divergence_auroc.tsv` (class, kl, auroc) and `divergence_correlation.tsv` (one row), of two tables.
+
+    They are of `divergence.divergence_with_auroc` and `divergence.correlation`: the mean divergence of each class's
+    primaries from its metastases, and the class's AUROC by slide in a regime, which in the paper is the transferred
+    one. Raises InputError for a regime that `auroc.tsv` does not have. Paper: metastatic origin, 3.2, Fig. 5C.
+    """
+    auroc = files.read_table(path_to_auroc, text=["regime", "class", "level", "note"])
+    chosen = auroc[(auroc["regime"] == regime) & (auroc["level"] == SLIDE)].set_index("class")["auroc"]
+    if chosen.empty:
+        found = ", ".join(dict.fromkeys(auroc["regime"]))
+        raise InputError(f"{path_to_auroc}: expected AUROCs of the regime {regime}, found those of {found}")
+    table = files.read_table(path_to_divergence, text=["class", "other"])
+    points = divergence.divergence_with_auroc(divergence.mean_divergences(table), chosen.drop(MACRO))
+    return points, pd.DataFrame([divergence.correlation(points)])
