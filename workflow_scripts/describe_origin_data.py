@@ -5,7 +5,7 @@ from workflow_scripts.lib.journal import logging_to
 
 with logging_to(snakemake.log[0]):
     asked = snakemake.params
-    sources = origins.sources_of_slides(dict(snakemake.input.items()), asked.slides, asked.thresholds)
+    sources = tile_sources.list_grouped_sources(dict(snakemake.input.items()), asked.slides, asked.thresholds)
     tiles = {slide: len(tile_sources.selected(source)) for slide, source in sources.items()}
     table = files.read_table(snakemake.input.slides, text=origins.COLUMNS)
     data = origins.describe_data(table, tiles, classes=asked.classes, control=asked.control)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import test_autoencoders as autoencoder_tests
 import test_training as classifiers
@@ -24,7 +25,19 @@ def trained(tmp_path_factory):
 
 def encode(path, slides, groups, folder, **changes):
     options = {"model_folder": folder, "stain": None, "batch_size": 5, "threads": 1} | changes
-    encoding.encode_slides(path, slides, groups, **options)
+    described = pd.DataFrame(groups, columns=["class", "domain"]).assign(slide_id=[slide.slide_id for slide in slides])
+    encoding.encode_slides(path, slides, described, **options)
+
+
+def test_tiles_are_sampled_of_each_class_half_of_each_domain_and_of_used_slides_alone(trained):
+    _, slides = trained
+    table = pd.DataFrame(GROUPS, columns=["class", "domain"])
+    table = table.assign(slide_id=[slide.slide_id for slide in slides], set=["train", "test", "validation", ""])
+    sources = {slide.slide_id: slide.source for slide in slides}
+    sampled, rows = encoding.sample_slides(table, sources, classes=["colon", "liver"], tiles_per_class=10, seed=1)
+    assert [slide.slide_id for slide in sampled] == rows["slide_id"].tolist() == table["slide_id"].tolist()[:3]
+    assert [slide.label for slide in sampled] == [1, 0, 1]
+    assert [len(slide.sampled) for slide in sampled] == [5, 5, 5]
 
 
 def test_latents_are_those_of_the_sampled_tiles_with_their_places(trained, tmp_path):

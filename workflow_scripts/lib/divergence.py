@@ -16,10 +16,10 @@ import pandas as pd
 from workflow_scripts.lib import files
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.latents import read_latents
+from workflow_scripts.lib.origins import METASTATIC, PRIMARY
 
 log = logging.getLogger(__name__)
 
-PRIMARY, METASTATIC = "primary", "metastatic"
 # The comparisons of Fig. 5B by the reading that they belong to: the paper's text (3.2) and the figure's caption differ.
 READINGS = {"text": ("counterpart", "everything_else"), "caption": ("other_metastases", "other_primaries")}
 COLUMNS = ["reading", "comparison", "class", "other", "feature", "kl", "n_first", "n_second", "estimator"]

@@ -10,15 +10,40 @@ import pandas as pd
 
 from workflow_scripts.lib import autoencoders, inference, models, tile_sources, tiles
 from workflow_scripts.lib.latents import SLIDE_COLUMNS, write_latents
-from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles
+from workflow_scripts.lib.tile_sources import TileSource
+from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles, sample_tiles
 
 log = logging.getLogger(__name__)
+
+
+def sample_slides(
+    table: pd.DataFrame,
+    sources: Mapping[str, TileSource],
+    *,
+    classes: Sequence[str],
+    tiles_per_class: int,
+    seed: int,
+) -> tuple[list[LabelledSlide], pd.DataFrame]:
+    """The used slides of a table of the study's slides (`origins`), with tiles sampled of each, and their rows.
+
+    sources: by slide id; classes: all of them, also the control. Of each class `tiles_per_class` tiles are sampled,
+    half of primaries and half of metastases, evenly over the slides (`training_data.sample_tiles`). A slide's label is
+    the place of its class. Paper: metastatic origin, 3.2, which does not say how many are of which domain.
+    """
+    rows = table[table["set"] != ""].reset_index(drop=True)
+    labels = {name: place for place, name in enumerate(classes)}
+    slides = [
+        LabelledSlide(row["slide_id"], sources[row["slide_id"]], labels[row["class"]])
+        for row in rows.to_dict("records")
+    ]
+    groups = list(zip(rows["class"], rows["domain"], strict=True))
+    return sample_tiles(slides, groups, most=tiles_per_class // 2, seed=seed), rows
 
 
 def encode_slides(
     path_to_latents: str | Path,
     slides: Sequence[LabelledSlide],
-    groups: Sequence[tuple[str, str]],
+    described: pd.DataFrame,
     *,
     model_folder: str | Path,
     stain: Mapping[str, Any] | None,
@@ -27,9 +52,9 @@ def encode_slides(
 ) -> None:
     """Write the latents of the tiles of slides, or of those that are sampled of each (see `latents`).
 
-    groups: class and domain of each slide, by which they were sampled (`training_data.sample_tiles`). model_folder: of
-    an autoencoder; stain: the reference that the slides are normalised to, or None. Slides are written in the order in
-    which they are given, tiles in that of their store.
+    described: slide_id, class and domain of each slide, a row each. model_folder: of an autoencoder; stain: the
+    reference that the slides are normalised to, or None. Slides are written in the order in which they are given, tiles
+    in that of their store.
 
     Raises InputError when the autoencoder was trained on other tiles than a store holds, or in other colours.
     """
@@ -47,5 +72,4 @@ def encode_slides(
         n_tiles += len(coords[-1])
         speed = n_tiles / max(time.monotonic() - started, 1e-9)
         log.info("%d of %d slides, %d tiles, %.0f tiles/s", number, len(slides), n_tiles, speed)
-    rows = [(slide.slide_id, *group) for slide, group in zip(slides, groups, strict=True)]
-    write_latents(path_to_latents, pd.DataFrame(rows, columns=SLIDE_COLUMNS), coords, values)
+    write_latents(path_to_latents, described[SLIDE_COLUMNS], coords, values)

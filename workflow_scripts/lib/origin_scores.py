@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import divergence, evaluation, files, predictions, tile_classification
-from workflow_scripts.lib.divergence import METASTATIC
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.evaluation import Draws
+from workflow_scripts.lib.origins import METASTATIC
 from workflow_scripts.lib.splits import TEST
 
 log = logging.getLogger(__name__)

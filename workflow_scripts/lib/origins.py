@@ -10,14 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.lib import tile_sources
-from workflow_scripts.lib.divergence import METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.splits import TEST, TRAIN, VALIDATION
-from workflow_scripts.lib.tile_sources import TileSource
 
 log = logging.getLogger(__name__)
 
+PRIMARY, METASTATIC = "primary", "metastatic"
 DOMAINS = (PRIMARY, METASTATIC)
 SETS = (TRAIN, VALIDATION, TEST)
 COLUMNS = ["slide_id", "patient_id", "class", "domain", "set", "reason"]
@@ -61,29 +59,6 @@ def labels_of_set(table: pd.DataFrame, classes: Sequence[str], *, domain: str, n
     chosen = table[(table["domain"] == domain) & (table["set"] == name) & table["class"].isin(classes)]
     places = {word: place for place, word in enumerate(classes)}
     return {row.slide_id: places[row.label] for row in chosen.rename(columns={"class": "label"}).itertuples()}
-
-
-def sources_of_slides(
-    files: Mapping[str, Sequence[str]],
-    slides: Mapping[str, Sequence[str]],
-    thresholds: Mapping[str, float | str | None],
-) -> dict[str, TileSource]:
-    """The tiles of slides of several kinds of tissue, by slide id.
-
-    slides: the ids by tissue: a domain for its tumours, of which models see the tiles that pass its filter, or
-    `<domain>_control`, of which they see all. files: see `tile_sources.list_sources`, each as `<tissue>_stores`,
-    `<tissue>_stains`, `<tissue>_tumour`. thresholds: of the filters, by domain.
-    """
-    found = {}
-    for tissue, ids in slides.items():
-        sources = tile_sources.list_sources(
-            files.get(f"{tissue}_stores", []),
-            normalisations=files.get(f"{tissue}_stains", []),
-            tumour=files.get(f"{tissue}_tumour", []),
-            threshold=thresholds.get(tissue),
-        )
-        found |= dict(zip(ids, sources, strict=True))
-    return found
 
 
 def describe_data(

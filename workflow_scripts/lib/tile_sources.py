@@ -1,7 +1,7 @@
 """A slide's tiles as models see them: which tiles of its store, and in which colours."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +58,28 @@ def list_sources(
         )
         for number, store in enumerate(stores)
     ]
+
+
+def list_grouped_sources(
+    files: Mapping[str, Sequence[str]],
+    slides: Mapping[str, Sequence[str]],
+    thresholds: Mapping[str, float | str | None],
+) -> dict[str, TileSource]:
+    """The sources of slides of several groups, by slide id.
+
+    slides: the ids of each group's; files: what `list_sources` takes, as `<group>_stores`, `<group>_stains` and
+    `<group>_tumour`; thresholds: of those groups that have a filter.
+    """
+    found = {}
+    for group, ids in slides.items():
+        sources = list_sources(
+            files.get(f"{group}_stores", []),
+            normalisations=files.get(f"{group}_stains", []),
+            tumour=files.get(f"{group}_tumour", []),
+            threshold=thresholds.get(group),
+        )
+        found |= dict(zip(ids, sources, strict=True))
+    return found
 
 
 def read_threshold(given: float | str | None) -> float | None:
