@@ -17,7 +17,7 @@ from sklearn.linear_model import LogisticRegression
 
 from workflow_scripts.lib import clinical, expression, files, tiles
 from workflow_scripts.lib.annotations import label_tiles, read_annotations
-from workflow_scripts.lib.demo import clones, cohort, noise, outlines, roster, svs, tables, tissue
+from workflow_scripts.lib.demo import clones, cohort, dyes, noise, outlines, roster, svs, tables, tissue
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.scores import auc
 
@@ -48,7 +48,7 @@ def special(planned, what: str) -> list[str]:
 def planted(slide: roster.Slide) -> tuple[tissue.Anatomy, clones.Clones]:
     """What a slide of the cohort was painted from."""
     rng = np.random.default_rng([5, 3, slide.number])
-    tissue.draw_stain(rng)
+    dyes.draw_stain(rng)
     return cohort.plant(slide, (-(-slide.height // 8), -(-slide.width // 8)), rng)
 
 
@@ -351,9 +351,9 @@ def test_a_slide_smaller_than_a_tile_is_refused(tmp_path):
 
 
 def test_either_trait_moves_the_mean_colour_less_than_the_stain_does():
-    stain = tissue.draw_stain(np.random.default_rng(2))
+    stain = dyes.draw_stain(np.random.default_rng(2))
 
-    def colour(a: float, b: float, stain: tissue.Stain) -> np.ndarray:
+    def colour(a: float, b: float, stain: dyes.Stain) -> np.ndarray:
         rng = np.random.default_rng(7)
         anatomy = tissue.grow((160, 160), mpp=0.25, tumour_share=1.0, rng=rng)
         everywhere = [np.full((160, 160), level, np.float32) for level in (a, b)]
@@ -361,7 +361,7 @@ def test_either_trait_moves_the_mean_colour_less_than_the_stain_does():
         return pixels[::4, ::4][np.kron(anatomy.solid, np.ones((2, 2), dtype=bool))].mean(axis=0)
 
     plain = colour(-1, -1, stain)
-    stains = [tissue.draw_stain(np.random.default_rng(seed)) for seed in range(10, 20)]
+    stains = [dyes.draw_stain(np.random.default_rng(seed)) for seed in range(10, 20)]
     between_slides = np.std([colour(-1, -1, other) for other in stains], axis=0)
     for a, b in ((1, -1), (-1, 1)):
         assert np.linalg.norm(colour(a, b, stain) - plain) < np.linalg.norm(between_slides)

@@ -14,6 +14,7 @@ import pandas as pd
 
 from workflow_scripts.lib.demo import outlines, roster, tables, tissue
 from workflow_scripts.lib.demo.clones import Clones, lay_out, tile_kinds
+from workflow_scripts.lib.demo.dyes import draw_stain
 from workflow_scripts.lib.demo.marks import mark
 from workflow_scripts.lib.demo.roster import Patient, Slide
 from workflow_scripts.lib.demo.svs import write_svs
@@ -123,7 +124,7 @@ def _mapped(make: Callable[[Slide], Made], planned: list[Slide], processes: int)
 def _make_slide(slide: Slide, *, folder: Path, annotated: list[str], tile_um: float, seed: int) -> Made:
     rng = np.random.default_rng([seed, 3, slide.number])
     shape = tuple(-(-side // tissue.CELL_PX) for side in (slide.height, slide.width))
-    stain = tissue.draw_stain(rng)
+    stain = draw_stain(rng)
     if slide.condition == "blank":
         pixels = tissue.smear(shape, stain, mpp=slide.mpp, library_seed=seed, rng=rng)
         columns = {"col": int, "row": int, "kind": str, "tumour": int}

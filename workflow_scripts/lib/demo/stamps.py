@@ -49,12 +49,14 @@ class Stamp:
 
 @lru_cache(maxsize=4)
 def stamp_book(mpp: float, seed: int) -> dict[str, list[list[Stamp]]]:
-    """For each kind of nucleus, ANGLES orientations (of a half turn) × VARIANTS stamps at `mpp` µm/px."""
+    """The book (`book_of`) of each kind of nucleus in SHAPES."""
     rng = np.random.default_rng([seed, 11])
-    return {
-        name: [[_nucleus(shape, np.pi * angle / ANGLES, mpp, rng) for _ in range(VARIANTS)] for angle in range(ANGLES)]
-        for name, shape in SHAPES.items()
-    }
+    return {name: book_of(shape, mpp, rng) for name, shape in SHAPES.items()}
+
+
+def book_of(shape: Shape, mpp: float, rng: np.random.Generator) -> list[list[Stamp]]:
+    """ANGLES orientations (of a half turn) × VARIANTS stamps of one kind of nucleus, at `mpp` µm/px."""
+    return [[_nucleus(shape, np.pi * angle / ANGLES, mpp, rng) for _ in range(VARIANTS)] for angle in range(ANGLES)]
 
 
 def _nucleus(shape: Shape, angle: float, mpp: float, rng: np.random.Generator) -> Stamp:

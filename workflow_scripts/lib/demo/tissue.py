@@ -6,17 +6,18 @@ unequal nuclei; trait B turns the loose, webbed stroma between them into wavy fi
 these have about as much of each stain, and each slide has stains of its own, so that colour tells none from another.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from PIL import Image
-from scipy.spatial import cKDTree
 
-from workflow_scripts.lib.demo import stamps
+from workflow_scripts.lib.demo import layouts, stamps
+from workflow_scripts.lib.demo.brushes import TEXTURE, put_nuclei, step, textures, tiled, windows
 from workflow_scripts.lib.demo.clones import Clones
-from workflow_scripts.lib.demo.noise import periodic_noise, resized, smooth_field
+from workflow_scripts.lib.demo.dyes import Stain, develop
+from workflow_scripts.lib.demo.noise import resized, smooth_field
+from workflow_scripts.lib.demo.stamps import stamp_book
 
 CELL_PX = 8
 GLAND_UM = 76.0
@@ -32,14 +33,6 @@ DENSE = (0.17, 0.55)
 NO_BORDER_UM = 1e4
 # Between the tumour's border and the nearest gland.
 BORDER_UM = 4.0
-# How smoothly two tumours join.
-JOINT_UM = 70.0
-HAEMATOXYLIN = (0.58, 0.73, 0.37)
-EOSIN = (0.16, 0.84, 0.50)
-# Amounts of stain are turned into light by a table: so many steps for each, up to these amounts.
-STEPS = 128
-FULL_SCALE = (2.0, 2.4)
-TEXTURE = 1024
 
 
 @dataclass(frozen=True)
@@ -85,9 +78,9 @@ def grow(shape: tuple[int, int], *, mpp: float, tumour_share: float, rng: np.ran
         return smooth_field(shape, period_um / cell_um, rng)
 
     bent = np.stack([y + 9 * field(55) + 2.5 * field(18), x + 9 * field(55) + 2.5 * field(18)], axis=-1)
-    glands = _territories(bent, extent, GLAND_UM, 0.30, rng)
-    small = _territories(bent, extent, ROUND_UM, 0.25, rng)
-    outline = _outline(y / extent[0] - 0.5, x / extent[1] - 0.5, rng)
+    glands = layouts.territories(bent, extent, GLAND_UM, 0.30, rng)
+    small = layouts.territories(bent, extent, ROUND_UM, 0.25, rng)
+    outline = layouts.piece(y / extent[0] - 0.5, x / extent[1] - 0.5, rng)
     outline += 0.025 * field(230) + 0.010 * field(70) + 0.004 * field(22)
     greasy = field(240) + 0.25 * field(60)
     greasy = np.bincount(small.owner.ravel(), greasy.ravel(), small.n) / np.maximum(
@@ -96,7 +89,7 @@ def grow(shape: tuple[int, int], *, mpp: float, tumour_share: float, rng: np.ran
     fat = np.where((greasy > rng.uniform(1.2, 2.1))[small.owner], small.edge, -1).astype(np.float32)
     turn = rng.uniform(0, np.pi)
     along, across = y + 28 * field(150), x + 28 * field(150)
-    tumour = _bodies(y, x, rng) + 22 * field(190) + 3 * field(60)
+    tumour = layouts.bodies(y, x, rng) + 22 * field(190) + 3 * field(60)
     tumour -= np.quantile(tumour[(outline > 0) & (fat < FAT_WALL_UM)], 1 - tumour_share)
     if tumour_share == 1:
         tumour[:] = NO_BORDER_UM
@@ -120,104 +113,6 @@ def grow(shape: tuple[int, int], *, mpp: float, tumour_share: float, rng: np.ran
     )
 
 
-def _bodies(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Less and less with the distance (µm) from the middle of a tumour, or of the nearer of two that grow together."""
-    extent = np.array([y.max(), x.max()])
-    way = rng.uniform(0, 2 * np.pi)
-    off = np.array([np.sin(way), np.cos(way)])
-    places = [0.5 + rng.uniform(0.2, 0.45) * off]
-    if rng.uniform() < 0.3:
-        places.append(0.5 - rng.uniform(0.3, 0.45) * off)
-    return JOINT_UM * np.logaddexp.reduce([-np.hypot(y - py, x - px) / JOINT_UM for py, px in places * extent])
-
-
-def _outline(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Above 0 inside a rounded piece: something between a square and a disc, turned and stretched a little."""
-    turn, stretch = rng.uniform(0, np.pi), rng.uniform(1.0, 1.12)
-    long, short = (x * np.cos(turn) + y * np.sin(turn)) / stretch, (y * np.cos(turn) - x * np.sin(turn)) * stretch
-    square = np.maximum(np.abs(y), np.abs(x)) ** 3
-    disc = (long**2 + short**2) ** 1.5
-    return 0.115 - 0.75 * square - rng.uniform(0.15, 0.5) * disc
-
-
-@dataclass(frozen=True)
-class _Territories:
-    """Voronoi territories: each place's distance to the boundary with the next one, whose it is, and the distance to
-    its middle (float32, µm); and how many there are."""
-
-    edge: np.ndarray
-    owner: np.ndarray
-    distance: np.ndarray
-    n: int
-
-
-def _territories(
-    where: np.ndarray, extent: tuple[float, float], spacing: float, jitter: float, rng: np.random.Generator
-) -> _Territories:
-    seeds = _jittered(extent, spacing, jitter, rng, margin=spacing)
-    distance, owner = cKDTree(seeds).query(where.reshape(-1, 2), k=2, workers=1)
-    between = np.linalg.norm(seeds[owner[:, 1]] - seeds[owner[:, 0]], axis=1)
-    edge = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (2 * between)
-    edge, nearest = (f.reshape(where.shape[:2]).astype(np.float32) for f in (edge, distance[:, 0]))
-    return _Territories(edge, owner[:, 0].reshape(where.shape[:2]), nearest, len(seeds))
-
-
-def _jittered(
-    extent: tuple[float, float], spacing: float, jitter: float, rng: np.random.Generator, margin: float = 0.0
-) -> np.ndarray:
-    """Points (n, 2: y, x; µm) of a hexagonal lattice, each moved by up to `jitter` spacings."""
-    rows = np.arange(-margin, extent[0] + margin, spacing * 0.866)
-    columns = np.arange(-margin, extent[1] + margin, spacing)
-    y, x = np.meshgrid(rows, columns, indexing="ij")
-    x = x + spacing / 2 * (np.arange(len(rows)) % 2)[:, None]
-    points = np.stack([y.ravel(), x.ravel()], axis=1)
-    return points + rng.uniform(-jitter, jitter, points.shape) * spacing
-
-
-@lru_cache(maxsize=2)
-def _textures(seed: int) -> dict[str, np.ndarray]:
-    """Periodic textures of TEXTURE px a side, made once per process. Painted ones have mean 1."""
-    rng = np.random.default_rng([seed, 12])
-    size = TEXTURE
-    striae, bundles = periodic_noise(size, (1.0, 26), rng), periodic_noise(size, (4.0, 55), rng)
-    fibres = 0.95 + 0.16 * striae + 0.22 * bundles
-    fibres = np.clip(fibres, 0, None) * (1 - 0.85 * np.clip((-bundles - 1.05) / 0.25, 0, 1))
-    patches = periodic_noise(size, (14, 14), rng)
-    web = 0.55 + 0.13 * patches + 0.10 * periodic_noise(size, (2.5, 2.5), rng)
-    for sigma in ((1.6, 2.8), (2.8, 1.6), (2.2, 2.2)):
-        web += 0.42 * np.exp(-np.abs(periodic_noise(size, sigma, rng)) / 0.22)
-    cytoplasm = 1 + 0.16 * periodic_noise(size, (1.6, 1.6), rng) + 0.14 * periodic_noise(size, (6, 6), rng)
-    dense = 1 + 0.12 * periodic_noise(size, (9, 9), rng) + 0.07 * periodic_noise(size, (2.5, 2.5), rng)
-    painted = {
-        "fibres": fibres,
-        "web": np.clip(web, 0, None),
-        "cytoplasm": np.clip(cytoplasm, 0.2, None),
-        "dense": dense,
-    }
-    grain = 0.75 * periodic_noise(size, (1.1, 1.1), rng) + 0.45 * periodic_noise(size, (0.6, 0.6), rng)
-    return {name: (t / t.mean()).astype(np.float32) for name, t in painted.items()} | {"grain": grain}
-
-
-@dataclass(frozen=True)
-class Stain:
-    """How one slide was stained and lit: optical density per unit (3,), strengths, and the glass's colour (3,)."""
-
-    haematoxylin: np.ndarray
-    eosin: np.ndarray
-    glass: np.ndarray
-
-
-def draw_stain(rng: np.random.Generator) -> Stain:
-    """A laboratory's stain: hue and strength of both dyes vary widely, the glass hardly."""
-
-    def dye(vector: tuple[float, float, float], strength: float, spread: float) -> np.ndarray:
-        turned = np.clip(np.array(vector) + rng.normal(0, 0.035, 3), 0.02, None)
-        return strength * np.exp(rng.normal(0, spread)) * turned / np.linalg.norm(turned)
-
-    glass = rng.uniform(238, 246) + rng.uniform(-1.2, 1.2, 3)
-    return Stain(dye(HAEMATOXYLIN, 1.15, 0.22), dye(EOSIN, 0.62, 0.22), glass)
-
-
 def paint(anatomy: Anatomy, clones: Clones, stain: Stain, *, library_seed: int, rng: np.random.Generator) -> np.ndarray:
     """The slide at level 0: uint8 (rows · CELL_PX, columns · CELL_PX, 3)."""
     rows, columns = anatomy.depth.shape
@@ -225,32 +120,29 @@ def paint(anatomy: Anatomy, clones: Clones, stain: Stain, *, library_seed: int, 
     full = (rows * CELL_PX, columns * CELL_PX)
     eosin = np.array(resized(eosin, full, Image.Resampling.BICUBIC))
     haematoxylin = np.array(resized(haematoxylin, full, Image.Resampling.BILINEAR))
-    _tiled(
-        eosin, _textures(library_seed)["grain"], rng, lambda part, grain: np.multiply(part, 1 + 0.13 * grain, out=part)
+    tiled(
+        eosin, textures(library_seed)["grain"], rng, lambda part, grain: np.multiply(part, 1 + 0.13 * grain, out=part)
     )
     _put_blood(eosin, anatomy, rng)
     _put_mucus(haematoxylin, eosin, anatomy, rng)
+    book = stamp_book(round(anatomy.mpp, 2), library_seed)
     for kind, points, angles in _cells(anatomy, clones, rng):
-        _put_nuclei(haematoxylin, eosin, kind, points / anatomy.mpp, angles, anatomy.mpp, library_seed, rng)
+        put_nuclei(haematoxylin, eosin, book[kind], points / anatomy.mpp, angles, rng)
     return develop(haematoxylin, eosin, stain, library_seed, rng)
-
-
-def _step(x: np.ndarray, width: float) -> np.ndarray:
-    return np.clip(x / width + 0.5, 0, 1)
 
 
 def _ground(anatomy: Anatomy, clones: Clones, seed: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Eosin and haematoxylin of all but the nuclei, float32, at half the finest resolution."""
     half = tuple(n * CELL_PX // 2 for n in anatomy.depth.shape)
     px_um = 2 * anatomy.mpp
-    texture = _textures(seed)
+    texture = textures(seed)
     depth, lining, outline, u, v, a, b, tumour = (
         resized(f, half)
         for f in (
             anatomy.depth, anatomy.lining, anatomy.outline, anatomy.u, anatomy.v, clones.a, clones.b, anatomy.tumour
         )
     )  # fmt: skip
-    with_a, with_b, normal = _step(a, 0.03), _step(b, 0.03), _step(-tumour, 6.0)
+    with_a, with_b, normal = step(a, 0.03), step(b, 0.03), step(-tumour, 6.0)
     fat = resized(anatomy.fat, half)
 
     def sheet(name: str) -> np.ndarray:
@@ -265,19 +157,19 @@ def _ground(anatomy: Anatomy, clones: Clones, seed: int, rng: np.random.Generato
     stroma += normal * (DENSE[1] * sheet("dense") - stroma)
     cytoplasm = sheet("cytoplasm")
     depth = depth + 1.2 * (cytoplasm - 1) * 3
-    epithelium = _step(depth, 1.6)
-    lumen = _step(depth - lining, 2.0) * (1 - with_a)
+    epithelium = step(depth, 1.6)
+    lumen = step(depth - lining, 2.0) * (1 - with_a)
     # Paler cytoplasm, shrunk away from its stroma, makes up for the darkness of trait A's nuclei.
     eosin = stroma * (1 - epithelium) + (0.62 - 0.17 * with_a) * cytoplasm * epithelium
-    shrunk = with_a * _step(1.9 - np.abs(depth - 0.4), 0.8) * _step(cytoplasm - 0.86, 0.12)
+    shrunk = with_a * step(1.9 - np.abs(depth - 0.4), 0.8) * step(cytoplasm - 0.86, 0.12)
     empty = np.maximum(0.93 * lumen, 0.9 * shrunk)
     eosin *= 1 - empty
     haematoxylin = 0.04 + (DENSE[0] - 0.04) * normal + 0.13 * epithelium * (1 - empty) * cytoplasm
     # Fat cells: nothing but a membrane, thicker in the corners where three meet.
-    hole = _step(fat - FAT_WALL_UM, 1.2)
+    hole = step(fat - FAT_WALL_UM, 1.2)
     eosin *= 1 - hole
     haematoxylin *= 1 - hole
-    inside = _step(outline + 0.0015 * (cytoplasm - 1) * 3, 0.0012)
+    inside = step(outline + 0.0015 * (cytoplasm - 1) * 3, 0.0012)
     return eosin * inside, haematoxylin * inside
 
 
@@ -297,7 +189,7 @@ def _cells(anatomy: Anatomy, clones: Clones, rng: np.random.Generator) -> Iterat
 
     # Basal nuclei: whatever falls near the wall is moved to stand on it, its long axis pointing into the gland; in
     # normal glands, to lie flat on it.
-    points = _jittered(extent, 4.6, 0.4, rng)
+    points = layouts.jittered(extent, 4.6, 0.4, rng)
     depth = at(anatomy.depth, points)
     points = points[(depth > 0) & (depth < 11) & (at(clones.a, points) <= 0) & within(points)]
     slope = np.stack([at(slope_y, points), at(slope_x, points)], axis=1)
@@ -306,15 +198,15 @@ def _cells(anatomy: Anatomy, clones: Clones, rng: np.random.Generator) -> Iterat
     lift = np.where(normal, 2.2, 5.0) + np.where(normal, 0.4, 1.1) * rng.normal(size=len(points))
     points = points + slope * (lift - at(anatomy.depth, points))[:, None]
     for kind, which, apart, turned in (("epithelial", ~normal, 5.2, 0.0), ("pressed", normal, 6.2, np.pi / 2)):
-        kept = _apart(points[which], apart)
+        kept = layouts.apart(points[which], apart)
         inwards = np.arctan2(at(slope_y, kept), at(slope_x, kept))
         yield kind, kept, inwards + turned + rng.normal(0, 0.2, len(kept))
 
-    points = _jittered(extent, 11.5, 0.33, rng)
+    points = layouts.jittered(extent, 11.5, 0.33, rng)
     points = points[(at(anatomy.depth, points) > 2.5) & (at(clones.a, points) > 0) & within(points)]
     yield "pleomorphic", points, rng.uniform(0, np.pi, len(points))
 
-    points = _jittered(extent, 9.8, 0.38, rng)
+    points = layouts.jittered(extent, 9.8, 0.38, rng)
     points = points[(at(anatomy.depth, points) < -2.5) & within(points)]
     with_b = at(clones.b, points) > 0
     spindles, others = points[with_b], points[~with_b]
@@ -322,51 +214,10 @@ def _cells(anatomy: Anatomy, clones: Clones, rng: np.random.Generator) -> Iterat
     yield "spindle", spindles, along + rng.normal(0, 0.12, len(spindles))
     yield "stromal", others, rng.uniform(0, np.pi, len(others))
 
-    points = np.concatenate([_flock(extent, rng) for _ in range(rng.integers(1, 4))])
+    points = np.concatenate([layouts.flock(extent, rng) for _ in range(rng.integers(1, 4))])
     points = points[within(points) & (at(anatomy.depth, points) < 3)]
-    points = _apart(points, 4.8)
+    points = layouts.apart(points, 4.8)
     yield "lymphocyte", points, rng.uniform(0, np.pi, len(points))
-
-
-def _flock(extent: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
-    middle = rng.uniform(0.15, 0.85, 2) * extent
-    return middle + rng.normal(0, rng.uniform(12, 32), (int(rng.integers(60, 260)), 2))
-
-
-def _apart(points: np.ndarray, distance: float) -> np.ndarray:
-    """Points of which none lies nearer than `distance` to an earlier one that was kept."""
-    kept = np.ones(len(points), dtype=bool)
-    for first, second in (
-        np.sort(cKDTree(points).query_pairs(distance, output_type="ndarray"), axis=1) if len(points) else ()
-    ):
-        if kept[first]:
-            kept[second] = False
-    return points[kept]
-
-
-def _put_nuclei(
-    haematoxylin: np.ndarray,
-    eosin: np.ndarray,
-    kind: str,
-    points: np.ndarray,
-    angles: np.ndarray,
-    mpp: float,
-    seed: int,
-    rng: np.random.Generator,
-) -> None:
-    """Stamp nuclei into both stains, in place. points (n, 2): y, x in px; those that the slide's edge cuts are left."""
-    book = stamps.stamp_book(round(mpp, 2), seed)[kind]
-    turns = np.round(np.asarray(angles) / np.pi * stamps.ANGLES).astype(int) % stamps.ANGLES
-    variants = rng.integers(0, stamps.VARIANTS, len(points))
-    corners = np.round(points).astype(int)
-    height, width = haematoxylin.shape
-    for (y, x), turn, variant in zip(corners.tolist(), turns.tolist(), variants.tolist(), strict=True):
-        stamp = book[turn][variant]
-        half = len(stamp.left) // 2
-        if half <= y < height - half and half <= x < width - half:
-            where = (slice(y - half, y + half + 1), slice(x - half, x + half + 1))
-            np.maximum(haematoxylin[where], stamp.haematoxylin, out=haematoxylin[where])
-            eosin[where] *= stamp.left
 
 
 def _put_blood(eosin: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> None:
@@ -376,13 +227,11 @@ def _put_blood(eosin: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) ->
     for _ in range(rng.integers(2, 7)):
         middle = rng.uniform(0.1, 0.9, 2) * eosin.shape
         spread = rng.normal(0, rng.uniform(6, 18) / anatomy.mpp, (int(rng.integers(15, 70)), 2))
-        for y, x in (middle + spread).astype(int).tolist():
-            if not (half <= y < eosin.shape[0] - half and half <= x < eosin.shape[1] - half):
-                continue
-            cell = y // CELL_PX, x // CELL_PX
-            if anatomy.outline[cell] > 0.002 and anatomy.depth[cell] < 0 and anatomy.fat[cell] < 0:
-                where = (slice(y - half, y + half + 1), slice(x - half, x + half + 1))
-                np.maximum(eosin[where], disc, out=eosin[where])
+        points = (middle + spread).astype(int)
+        row, column = np.clip(points // CELL_PX, 0, np.array(anatomy.depth.shape) - 1).T
+        bare = (anatomy.outline > 0.002) & (anatomy.depth < 0) & (anatomy.fat < 0)
+        for where in windows(points[bare[row, column]], half, eosin.shape):
+            np.maximum(eosin[where], disc, out=eosin[where])
 
 
 def _put_mucus(haematoxylin: np.ndarray, eosin: np.ndarray, anatomy: Anatomy, rng: np.random.Generator) -> None:
@@ -390,47 +239,12 @@ def _put_mucus(haematoxylin: np.ndarray, eosin: np.ndarray, anatomy: Anatomy, rn
     left = stamps.drop(anatomy.mpp)
     half = len(left) // 2
     is_place = (anatomy.tumour < 0) & (anatomy.depth > DROP_DEPTH_UM) & (anatomy.fat < 0) & (anatomy.outline > 0.002)
-    points = _jittered(tuple(n * anatomy.cell_um for n in is_place.shape), DROP_UM, 0.3, rng)
+    points = layouts.jittered(tuple(n * anatomy.cell_um for n in is_place.shape), DROP_UM, 0.3, rng)
     row, column = np.clip((points.T / anatomy.cell_um).astype(int), 0, np.array(is_place.shape)[:, None] - 1)
-    points = _apart(points[is_place[row, column]], DROP_UM - 1.2)
-    for y, x in np.round(points / anatomy.mpp).astype(int).tolist():
-        if half <= y < eosin.shape[0] - half and half <= x < eosin.shape[1] - half:
-            where = (slice(y - half, y + half + 1), slice(x - half, x + half + 1))
-            eosin[where] *= left
-            haematoxylin[where] *= left
-
-
-def _tiled(
-    target: np.ndarray,
-    texture: np.ndarray,
-    rng: np.random.Generator,
-    apply: Callable[[np.ndarray, np.ndarray], object],
-) -> None:
-    """Call apply(part of target, texture part) block by block, the texture rolled by a random offset."""
-    top, left = rng.integers(0, TEXTURE, 2)
-    texture = np.roll(texture, (top, left), axis=(0, 1))
-    for y in range(0, target.shape[0], TEXTURE):
-        for x in range(0, target.shape[1], TEXTURE):
-            part = target[y : y + TEXTURE, x : x + TEXTURE]
-            apply(part, texture[: part.shape[0], : part.shape[1]])
-
-
-def develop(
-    haematoxylin: np.ndarray, eosin: np.ndarray, stain: Stain, seed: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Amounts of stain (float32, rows × columns) as light: uint8 (rows, columns, 3), with a camera's grain."""
-    grain = _textures(seed)["grain"]
-    steps = []
-    for amount, scale, noise in ((haematoxylin, FULL_SCALE[0], 0.012), (eosin, FULL_SCALE[1], 0.02)):
-        amount *= (STEPS - 1) / scale
-        strength = noise * (STEPS - 1) / scale
-        _tiled(amount, grain, rng, lambda part, g, s=strength: np.add(part, s * g + 1.5, out=part))
-        steps.append(np.clip(amount, 0, STEPS - 1, out=amount).astype(np.uint16))
-    h, e = np.meshgrid(np.arange(STEPS) - 1.5, np.arange(STEPS) - 1.5, indexing="ij")
-    density = (h * FULL_SCALE[0] / (STEPS - 1))[..., None] * stain.haematoxylin
-    density = density + (e * FULL_SCALE[1] / (STEPS - 1))[..., None] * stain.eosin
-    table = np.clip(np.round(stain.glass * np.exp(-density)), 0, 255).astype(np.uint8).reshape(-1, 3)
-    return table[steps[0] * np.uint16(STEPS) + steps[1]]
+    points = layouts.apart(points[is_place[row, column]], DROP_UM - 1.2)
+    for where in windows(points / anatomy.mpp, half, eosin.shape):
+        eosin[where] *= left
+        haematoxylin[where] *= left
 
 
 def smear(
@@ -442,5 +256,6 @@ def smear(
     eosin = np.array(resized(0.03 * veil, full))
     haematoxylin = np.zeros(full, dtype=np.float32)
     points = rng.uniform(0.05, 0.95, (12, 2)) * full
-    _put_nuclei(haematoxylin, eosin, "lymphocyte", points, np.zeros(len(points)), mpp, library_seed, rng)
+    lost = stamp_book(round(mpp, 2), library_seed)["lymphocyte"]
+    put_nuclei(haematoxylin, eosin, lost, points, np.zeros(len(points)), rng)
     return develop(haematoxylin, eosin, stain, library_seed, rng)
