@@ -1,10 +1,7 @@
 """The demo cohort: generated slides with everything that a real cohort has, and the truth that no real cohort has."""
 
 import hashlib
-import logging
-import multiprocessing
 import uuid
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -12,17 +9,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.lib.demo import outlines, roster, tables, tissue
+from workflow_scripts.lib.demo import outlines, roster, tables, tissue, workers
 from workflow_scripts.lib.demo.clones import Clones, lay_out, tile_kinds
 from workflow_scripts.lib.demo.dyes import draw_stain
 from workflow_scripts.lib.demo.marks import mark
 from workflow_scripts.lib.demo.roster import Patient, Slide
 from workflow_scripts.lib.demo.svs import write_svs
-from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import write_table, writing
 from workflow_scripts.lib.heterogeneity import heterogeneity_index
-
-log = logging.getLogger(__name__)
 
 KINDS = ("A", "B", "AB", "0")
 
@@ -80,7 +74,7 @@ def make_cohort(
     Raises InputError when the special cases or the annotations need more slides, or a slide is too small for a single
     tile.
     """
-    _check(slide_px, mpp, tile_px * tile_mpp)
+    roster.check_size(slide_px, mpp, tile_um=tile_px * tile_mpp)
     folder = Path(folder)
     truth_folder = folder / "truth" if truth_folder is None else Path(truth_folder)
     for name in ("slides", "annotations"):
@@ -89,11 +83,7 @@ def make_cohort(
     planned = roster.list_slides(patients, slide_px=slide_px, mpp=mpp, seed=seed, normal_tissue=normal_tissue)
     drawn_on = roster.choose_annotated(planned, annotated, seed=seed)
     make = partial(_make_slide, folder=folder, annotated=drawn_on, tile_um=tile_px * tile_mpp, seed=seed)
-    made = []
-    for one in _mapped(make, planned, processes):
-        made.append(one)
-        if len(made) % 10 == 0 or len(made) == len(planned):
-            log.info("%d of %d slides", len(made), len(planned))
+    made = list(workers.made(make, planned, processes=processes))
     truth = _slide_truth(made, gene, mirna)
     _write_manifest(folder / "gdc_manifest.txt", made, seed)
     _write_expression(folder, patients, truth, gene, mirna, seed)
@@ -101,24 +91,6 @@ def make_cohort(
     write_table(truth[truth["n_tumour"] > 0].drop(columns="n_tumour"), truth_folder / "slides.tsv")
     tiles = pd.concat([one.tiles.assign(slide_id=one.slide.slide_id) for one in made], ignore_index=True)
     write_table(tiles[["slide_id", "col", "row", "kind", "tumour"]], truth_folder / "tiles.tsv")
-
-
-def _check(slide_px: int, mpp: tuple[float, float], tile_um: float) -> None:
-    if not 0 < mpp[0] <= mpp[1]:
-        raise InputError(f"demo: slides between {mpp[0]} and {mpp[1]} µm/px, expected two positive numbers in order")
-    if slide_px * mpp[0] * 0.9 < tile_um:
-        raise InputError(
-            f"demo: slides of {slide_px} px at {mpp[0]} µm/px are smaller than a tile of {tile_um:g} µm: "
-            "make the slides larger or the tiles smaller"
-        )
-
-
-def _mapped(make: Callable[[Slide], Made], planned: list[Slide], processes: int) -> Iterator[Made]:
-    if processes == 1:
-        yield from map(make, planned)
-        return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap(make, planned, chunksize=1)
 
 
 def _make_slide(slide: Slide, *, folder: Path, annotated: list[str], tile_um: float, seed: int) -> Made:

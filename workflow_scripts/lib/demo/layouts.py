@@ -43,12 +43,17 @@ class Territories:
 def territories(
     where: np.ndarray, extent: tuple[float, float], spacing: float, jitter: float, rng: np.random.Generator
 ) -> Territories:
-    seeds = jittered(extent, spacing, jitter, rng, margin=spacing)
-    distance, owner = cKDTree(seeds).query(where.reshape(-1, 2), k=2, workers=1)
-    between = np.linalg.norm(seeds[owner[:, 1]] - seeds[owner[:, 0]], axis=1)
+    """Territories of about `spacing` µm: `jittered` points over `extent` are their middles. where: as in `divide`."""
+    return divide(where, jittered(extent, spacing, jitter, rng, margin=spacing))
+
+
+def divide(where: np.ndarray, middles: np.ndarray) -> Territories:
+    """The territories of some middles (n, 2) at the places `where` (..., 2), both y, x in µm."""
+    distance, owner = cKDTree(middles).query(where.reshape(-1, 2), k=2, workers=1)
+    between = np.linalg.norm(middles[owner[:, 1]] - middles[owner[:, 0]], axis=1)
     edge = (distance[:, 1] ** 2 - distance[:, 0] ** 2) / (2 * between)
-    edge, nearest = (f.reshape(where.shape[:2]).astype(np.float32) for f in (edge, distance[:, 0]))
-    return Territories(edge, owner[:, 0].reshape(where.shape[:2]), nearest, len(seeds))
+    edge, nearest = (f.reshape(where.shape[:-1]).astype(np.float32) for f in (edge, distance[:, 0]))
+    return Territories(edge, owner[:, 0].reshape(where.shape[:-1]), nearest, len(middles))
 
 
 def jittered(
@@ -75,5 +80,6 @@ def apart(points: np.ndarray, distance: float) -> np.ndarray:
 
 
 def flock(extent: tuple[float, float], rng: np.random.Generator) -> np.ndarray:
+    """Points (n, 2: y, x; µm) that crowd around a place, as lymphocytes do."""
     middle = rng.uniform(0.15, 0.85, 2) * extent
     return middle + rng.normal(0, rng.uniform(12, 32), (int(rng.integers(60, 260)), 2))

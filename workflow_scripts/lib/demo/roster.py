@@ -65,6 +65,23 @@ class Slide:
         return f"{self.slide_id}.svs"
 
 
+def check_size(slide_px: int, mpp: tuple[float, float], *, tile_um: float) -> None:
+    """Raise InputError unless the finest level's µm/px lie in order, and slides can hold a tile of `tile_um`."""
+    if not 0 < mpp[0] <= mpp[1]:
+        raise InputError(f"demo: slides between {mpp[0]} and {mpp[1]} µm/px, expected two positive numbers in order")
+    if slide_px * mpp[0] * 0.9 < tile_um:
+        raise InputError(
+            f"demo: slides of {slide_px} px at {mpp[0]} µm/px are smaller than a tile of {tile_um:g} µm: "
+            "make the slides larger or the tiles smaller"
+        )
+
+
+def draw_size(slide_px: int, rng: np.random.Generator) -> tuple[int, int]:
+    """A slide's width and height in level-0 px, each up to 3 % short of `slide_px`."""
+    width, height = (int(slide_px - rng.integers(0, slide_px // 32 + 1)) for _ in range(2))
+    return width, height
+
+
 def enrol(slides: int, *, special_cases: bool, seed: int) -> list[Patient]:
     """Patients for so many slides. Raises InputError where the special cases need more slides than there are.
 

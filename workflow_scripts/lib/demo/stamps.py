@@ -54,9 +54,9 @@ def stamp_book(mpp: float, seed: int) -> dict[str, list[list[Stamp]]]:
     return {name: book_of(shape, mpp, rng) for name, shape in SHAPES.items()}
 
 
-def book_of(shape: Shape, mpp: float, rng: np.random.Generator) -> list[list[Stamp]]:
-    """ANGLES orientations (of a half turn) × VARIANTS stamps of one kind of nucleus, at `mpp` µm/px."""
-    return [[_nucleus(shape, np.pi * angle / ANGLES, mpp, rng) for _ in range(VARIANTS)] for angle in range(ANGLES)]
+def book_of(shape: Shape, mpp: float, rng: np.random.Generator, *, angles: int = ANGLES) -> list[list[Stamp]]:
+    """So many orientations (of a half turn) × VARIANTS stamps of one kind of nucleus, at `mpp` µm/px."""
+    return [[_nucleus(shape, np.pi * angle / angles, mpp, rng) for _ in range(VARIANTS)] for angle in range(angles)]
 
 
 def _nucleus(shape: Shape, angle: float, mpp: float, rng: np.random.Generator) -> Stamp:
@@ -91,3 +91,10 @@ def drop(mpp: float) -> np.ndarray:
     half = int(np.ceil(4.0 / mpp))
     y, x = np.mgrid[-half : half + 1, -half : half + 1] * mpp
     return (1 - 0.85 * np.clip((3.0 - np.hypot(x, y)) / 1.0 + 0.5, 0, 1)).astype(np.float32)
+
+
+def granule(mpp: float) -> np.ndarray:
+    """A granule, float32 (n, n): the amount of either stain in a grain of 1.6 µm."""
+    half = int(np.ceil(1.2 / mpp))
+    y, x = np.mgrid[-half : half + 1, -half : half + 1] * mpp
+    return (1.1 * np.clip((0.8 - np.hypot(x, y)) / 0.6 + 0.5, 0, 1)).astype(np.float32)
