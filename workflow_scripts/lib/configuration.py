@@ -675,6 +675,18 @@ class Divergence(Section):
     perplexity: float = Field(30, gt=0, description="Perplexity of the t-SNE; the paper names none.")
 
 
+class OriginDemo(Section):
+    """The cohort that the workflow generates for the study's demo and for tests."""
+
+    primary: int = Field(6, ge=3, description="Slides of primaries of each class.")
+    metastatic: tuple[int, int] = Field(
+        (4, 10), description="Slides of metastases: of the rarest class, and the commonest."
+    )
+    annotated: int = Field(16, ge=0, description="Slides of each domain on which a pathologist outlined the tumour.")
+    slide_px: int = Field(1536, ge=512, description="Longest side of a slide at its finest level, in px.")
+    seed: int = Field(7, ge=0, description="Seed of the cohort, apart from the study's.")
+
+
 class Origin(Section):
     """The study of metastatic origin: which tissue did a metastasis come from (Schau et al. 2020).
 
@@ -711,6 +723,7 @@ class Origin(Section):
     training: OriginTraining = Field(OriginTraining(), description="How each regime trains.")
     autoencoder: Autoencoder = Field(Autoencoder(), description="The autoencoder of tiles.")
     divergence: Divergence = Field(Divergence(), description="What is made of its latents.")
+    demo: OriginDemo = Field(OriginDemo(), description="The generated cohort of the demo.")
 
     @model_validator(mode="after")
     def _check_regimes(self) -> Self:
