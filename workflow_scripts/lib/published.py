@@ -18,6 +18,10 @@ PAPER = (
     "Levy-Jurgenson, Tekpli, Kristensen and Yakhini, Scientific Reports (2020),"
     " https://doi.org/10.1038/s41598-020-75708-z"
 )
+ORIGIN_PAPER = (
+    "Schau, Ghani, Burlingame, Thibault, Gray, Corless and Chang, Transfer Learning for Inference of Metastatic Origin"
+    " from Whole Slide Histology"
+)
 PATH = Path(__file__).with_suffix(".tsv")
 TABLE_1 = (
     "mean_test_auc",
@@ -37,7 +41,8 @@ def _table() -> pd.DataFrame:
 def table() -> pd.DataFrame:
     """Every published value: cohort (`BRCA`, `LUAD`), trait ("" for a whole cohort), quantity, value, source.
 
-    A value of another paper has the cohort "", and its source says which.
+    A value of another paper has the cohort "", and its source says which; those of the metastatic origin paper that are
+    of one domain, or of one way to train, have that for a trait.
     """
     return _table().copy()
 

@@ -65,9 +65,9 @@ def table1(frame: pd.DataFrame, *, cohort: str) -> str:
         f"A slide's score is the share of its tiles classified as positive. {relation} AUCs of at least {BOLD_FROM:g}"
         " are bold. Under an AUC of ours: its 95&nbsp;% interval, resampled by patient, and the number of slides."
     )
-    notes = _notes(frame)
+    notes = why_missing(frame)
     source = f"<p><small>Paper: {escape(published.PAPER)}</small></p>"
-    return _page(title, f"<h1>{escape(title)}</h1>\n<p>{lead}</p>\n" + "\n".join(body) + notes + source)
+    return as_page(title, f"<h1>{escape(title)}</h1>\n<p>{lead}</p>\n" + "\n".join(body) + notes + source)
 
 
 def save_page(page: str, path: str | Path, *, made_by: Mapping[str, Any]) -> None:
@@ -157,7 +157,8 @@ def _plain(auc: Any) -> str:
     return f"{auc:.2f}" if auc is not None and np.isfinite(auc) else "NA"
 
 
-def _notes(frame: pd.DataFrame) -> str:
+def why_missing(frame: pd.DataFrame) -> str:
+    """What the notes of a table say, as HTML: `note` by `trait`; empty where there is none."""
     if "note" not in frame:
         return ""
     said = [(row.trait, str(row.note)) for row in frame.itertuples() if isinstance(row.note, str) and row.note]
@@ -165,7 +166,8 @@ def _notes(frame: pd.DataFrame) -> str:
     return f"<h2>NA, and why</h2>\n<ul>{items}</ul>\n" if items else ""
 
 
-def _page(title: str, body: str) -> str:
+def as_page(title: str, body: str) -> str:
+    """A page of HTML that stands by itself, and looks as all of ours do."""
     return (
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
