@@ -3,7 +3,6 @@
 import io
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 
 import h5py
@@ -12,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import staining
+from drawn import DEUTERANOPIA, PROTANOPIA, lightness_distance, outside, read_page, words
 from layered import make_layer, some_layer
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 from PIL import Image
 from stores import add_quality, make_store
 
@@ -25,8 +24,10 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.figures import (
     cartography,
     cohort,
+    divergence,
     evaluation,
     heatmaps,
+    origin,
     quality,
     recovery,
     style,
@@ -44,54 +45,6 @@ SETS = ("test", "ood_near", "ood_all")
 LONG = "hsa-miR-with-a-name-that-is-much-too-long-5p"
 
 
-def shown(figure: Figure) -> list[Text]:
-    """The texts of a figure that a reader sees."""
-    figure.draw_without_rendering()
-    axes_of_figure = [(axes, axis) for axes in figure.axes for axis in (axes.xaxis, axes.yaxis)]
-    of_axis = {id(text) for _, axis in axes_of_figure for text in axis.findobj(Text)}
-    texts = [text for text in figure.findobj(Text) if id(text) not in of_axis]
-    for axes, axis in axes_of_figure:
-        if axes.axison:
-            texts += [axis.label, *(label for tick in axis._update_ticks() for label in (tick.label1, tick.label2))]
-    return [text for text in texts if text.get_visible() and text.get_text().strip()]
-
-
-def words(figure: Figure) -> str:
-    """What a figure says, one text per line, with non-breaking spaces as spaces."""
-    return "\n".join(text.get_text() for text in shown(figure)).replace("\u00a0", " ")
-
-
-def outside(figure: Figure) -> list[str]:
-    """Texts that do not lie wholly on the page."""
-    page = figure.bbox.padded(1)
-    boxes = [(text.get_text(), text.get_window_extent()) for text in shown(figure)]
-    return [said for said, box in boxes if not (page.contains(*box.min) and page.contains(*box.max))]
-
-
-def lightness_distance(one: str, other: str, matrix: np.ndarray) -> float:
-    """CIE76 distance of two colours as seen through a 3 × 3 matrix on linear RGB."""
-
-    def lab(colour: str) -> np.ndarray:
-        rgb = np.array(matplotlib.colors.to_rgb(colour))
-        linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-        seen = np.clip(matrix @ linear, 0, 1)
-        to_xyz = np.array([[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]])
-        xyz = to_xyz @ seen / [0.9505, 1, 1.089]
-        root = np.where(xyz > 0.008856, np.cbrt(xyz), 7.787 * xyz + 16 / 116)
-        return np.array([116 * root[1] - 16, 500 * (root[0] - root[1]), 200 * (root[1] - root[2])])
-
-    return float(np.linalg.norm(lab(one) - lab(other)))
-
-
-# Dichromats' views: Machado, Oliveira and Fernandes (2009), severity 1.
-DEUTERANOPIA = np.array(
-    [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]]
-)
-PROTANOPIA = np.array(
-    [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]]
-)
-
-
 # Style
 
 
@@ -102,6 +55,8 @@ def test_colours_that_stand_side_by_side_are_told_apart_by_everyone(view):
     pairs += [(style.LOW, style.HIGH), (style.LOW_HTI, style.HIGH_HTI), (palette.POSITIVE, palette.NEGATIVE)]
     curves = [colour for _, colour, _ in tumour_filter.SETS.values()]
     pairs += [(one, other) for i, one in enumerate(curves) for other in curves[:i]]
+    pairs += [(one, other) for i, one in enumerate(origin.REGIMES) for other in origin.REGIMES[:i]]
+    pairs += [tuple(origin.DOMAINS.values()), (divergence.RED, divergence.BLUE)]
     assert min(lightness_distance(one, other, view) for one, other in pairs) > 19
 
 
@@ -463,36 +418,6 @@ def test_correlations_span_minus_one_to_one_and_an_absent_one_is_na():
 
 
 # Table 1 as a page
-
-
-class Page(HTMLParser):
-    """Tags that are open, and all texts; fails on a tag that closes another."""
-
-    VOID = frozenset({"meta"})
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.links: list[str] = []
-
-    def handle_starttag(self, tag, attrs):
-        self.links += [value for name, value in attrs if name in ("src", "href")]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        self.texts.append(data)
-
-
-def read_page(page: str) -> Page:
-    parser = Page()
-    parser.feed(page)
-    assert parser.open == []
-    return parser
 
 
 def test_table_1_has_the_papers_values_beside_ours():
@@ -1034,12 +959,14 @@ def test_the_caption_of_the_examples_says_that_models_may_have_seen_them():
     assert "Slides that the models trained or validated on may be among them." in text
 
 
-def test_every_caption_names_its_cohort_or_filter_and_is_plain_text():
+def test_every_caption_names_its_cohort_filter_or_study_and_is_plain_text():
     # `workflow.rst` opens the whole report.
     folder = Path(__file__).parents[2] / "rules" / "report"
     captions = sorted(set(folder.glob("*.rst")) - {folder / "workflow.rst"})
     assert captions
     for path in captions:
         text = path.read_text(encoding="utf-8")
-        assert re.search(r"snakemake\.wildcards\.(cohort|filter)\b", text), path.name
+        of_study = path.name.startswith("origin_")
+        named = "metastatic origin study" if of_study else r"snakemake\.wildcards\.(cohort|filter)\b"
+        assert re.search(named, text), path.name
         assert text.isprintable() or "\n" in text

@@ -102,6 +102,23 @@ def test_the_filters_aurocs_are_those_of_the_metastatic_origin_paper(shared_data
     assert f"AUROC {training} on training slides, {held_out} on held-out slides" in published.tumour_filter_note()
 
 
+def test_what_the_metastatic_origin_paper_found_is_as_its_text_says(shared_data):
+    text = (shared_data.parent / "papers" / "metastatic-origin.txt").read_text()
+    means = dict(
+        zip(("transfer", "primary", "metastatic"), re.findall(r"\(?(?:AUROC\)|AUROC) of (0\.\d+)", text), strict=False)
+    )
+    assert {name: published.value("mean_auroc", cohort="", trait=name) for name in means} == {
+        name: float(mean) for name, mean in means.items()
+    }
+    assert (means["transfer"], means["primary"], means["metastatic"]) == ("0.779", "0.691", "0.675")
+    metastatic, primary = re.search(r"(\d+) whole slide images of metastatic cancers and (\d+)", text).groups()
+    assert published.value("n_slides", cohort="", trait="metastatic") == int(metastatic)
+    assert published.value("n_slides", cohort="", trait="primary") == int(primary)
+    assert f"correlation of {published.value('divergence_auroc_correlation', cohort=''):g}" in text
+    assert f"correct {100 * published.value('top_1_share', cohort=''):.0f}% of the time" in text
+    assert f"greater than {100 * published.value('top_6_share', cohort=''):.0f}%" in text
+
+
 def test_what_another_paper_states_is_of_no_cohort():
     assert published.cohorts() == ["BRCA", "LUAD"]
     assert not published.has("OHSU")

@@ -121,9 +121,11 @@ def class_map(slide: ClassMap) -> Figure:
     panel_mm = (style.DOUBLE_COLUMN_MM - 24) / ACROSS
     row_mm = 10 + float(np.clip(panel_mm * height / width, 12, 48))
     figure = style.new(style.DOUBLE_COLUMN_MM, 22 + down * row_mm)
+    figure.get_layout_engine().set(w_pad=2 * style.MM)
     panels = figure.subplots(down, ACROSS, squeeze=False)
     flat = panels.flatten()
-    for panel in flat[len(order) + 1 :]:
+    for panel in flat:
+        panel.set_anchor("W")
         panel.set_axis_off()
     style.slide_picture(flat[0], slide.thumbnail, width, height)
     style.scale_bar(flat[0], width, height)
@@ -132,8 +134,8 @@ def class_map(slide: ClassMap) -> Figure:
     for place, (panel, index) in enumerate(zip(flat[1:], order, strict=False), 1):
         name = slide.classes[index]
         _draw_class(panel, slide, index, colours, (width, height))
-        text = f"{place}. {readable(name)}"
-        mean = f"{means[index]:.3f}" if np.isfinite(means[index]) else "no tile"
+        text = f"{place}.\u00a0{readable(name)}"
+        mean = f"{100 * means[index]:.1f} %" if np.isfinite(means[index]) else "no tile"
         is_true = name == slide.true
         weight = "bold" if is_true else "normal"
         panel.set_title(f"{style.wrapped(text, 22)}\n{mean}", loc="left", fontsize=6.5, fontweight=weight)
@@ -144,7 +146,7 @@ def class_map(slide: ClassMap) -> Figure:
         ax=panels,
         shrink=1 if down < 3 else 0.5,
         aspect=24,
-        pad=0.02,
+        pad=0.03,
         label="probability of the class, by tile",
     )
     figure.suptitle(f"{style.short(slide.slide_id, 60)}\n{_said(slide, means, order)}")
@@ -167,14 +169,13 @@ def _no_slide() -> Figure:
 
 
 def _said(slide: ClassMap, means: np.ndarray, order: np.ndarray) -> str:
-    true = f"{readable(slide.true)}, by {readable(slide.regime)}"
+    true = f"true class {readable(slide.true)}"
     if not len(slide.coords):
         return f"{true}: no tumour tile"
     place = [slide.classes[index] for index in order].index(slide.true) + 1
-    first = f"first is {readable(slide.classes[order[0]])}" if place > 1 else "the first guess"
-    return f"{true}: place {place} with {100 * means[order[place - 1]]:.1f} %" + (
-        f"; {first} with {100 * means[order[0]]:.1f} %" if place > 1 else ""
-    )
+    found = f"{true}: place {place} by {readable(slide.regime)}, with {100 * means[order[place - 1]]:.1f} %"
+    first = f"; first is {readable(slide.classes[order[0]])}, with {100 * means[order[0]]:.1f} %"
+    return found + (first if place > 1 else "")
 
 
 def _frame(axes: Axes) -> None:

@@ -32,6 +32,8 @@ COMPARISONS = {
     "other_metastases": (BLUE, "each primary class against each other class of metastases"),
     "other_primaries": (RED, "each primary class against each other primary class"),
 }
+# Where the place of a name is along the name.
+ANCHORS = {"left": 0.0, "center": 0.5, "right": 1.0}
 # Nats; a divergence below is drawn here, since a logarithm has no zero.
 LOWEST = 1e-3
 WHISKERS = (5, 95)
@@ -243,11 +245,13 @@ def divergence_against_auroc(points: pd.DataFrame, correlation: pd.DataFrame) ->
     figure = style.new(130, 100)
     axes = figure.subplots()
     axes.scatter(points["kl"], points["auroc"], s=18, color=style.INK, linewidths=0, zorder=3, clip_on=False)
-    axes.axhline(0.5, color=style.RULE, linewidth=0.7, zorder=0)
+    lowest = max(0, np.floor(points["auroc"].min() * 10 - 0.5) / 10)
+    if lowest <= 0.5:
+        axes.axhline(0.5, color=style.RULE, linewidth=0.7, zorder=0)
     axes.set_xlabel("Mean KL divergence of primary tumours from their metastases (nats)")
     axes.set_ylabel("AUROC of the class, held-out slides")
     axes.set_xlim(0, points["kl"].max() * 1.08 or 1)
-    axes.set_ylim(min(0.4, np.floor(points["auroc"].min() * 10) / 10), 1.02)
+    axes.set_ylim(lowest, 1.02)
     row = correlation.iloc[0]
     stated = published.value("divergence_auroc_correlation", cohort="")
     detail = f"{_correlation(row)}\nThe paper: Pearson {stated:g}, of fourteen classes"
@@ -269,34 +273,47 @@ def _correlation(row: Mapping[str, Any]) -> str:
 
 
 def _name_points(figure: Figure, axes: Axes, points: pd.DataFrame) -> None:
-    """Write each class beside its dot, where no other name or dot is: near before far, right before left."""
+    """Write each class beside its dot, where no other name, dot or line is: near before far, right before left."""
     figure.draw_without_rendering()
     page = axes.get_window_extent()
     dots = axes.transData.transform(points[["kl", "auroc"]].to_numpy(float))
     taken = [(x - 4, y - 4, x + 4, y + 4) for x, y in dots]
     pixels = figure.dpi / 72
-    for (x, y), name in zip(dots, points["class"], strict=True):
+    for number, ((x, y), name) in enumerate(zip(dots, points["class"], strict=True)):
         words = figure.text(0, 0, readable(name), fontsize=6)
         extent = words.get_window_extent()
         words.remove()
-        best, place = None, None
+        others = taken[:number] + taken[number + 1 :]
+        best = None
         for dx, dy, anchor in _offsets():
-            left = x + dx * pixels - {"left": 0, "right": extent.width, "center": extent.width / 2}[anchor]
-            box = (left, y + dy * pixels - extent.height / 2, left + extent.width, y + dy * pixels + extent.height / 2)
-            crowd = sum(_overlap(box, other) for other in taken) + 10 * _beyond(box, page)
-            if best is None or crowd < best:
-                best, place = crowd, (dx, dy, anchor, box)
+            left = x + dx * pixels - ANCHORS[anchor] * extent.width
+            middle = y + dy * pixels
+            box = (left - 2, middle - extent.height / 2, left + extent.width + 2, middle + extent.height / 2)
+            line = _line((x, y), (x + dx * pixels, middle)) if np.hypot(dx, dy) > 8 else []
+            crowd = sum(_overlap(one, other) for one in (box, *line) for other in others) + 10 * _beyond(box, page)
+            if best is None or crowd < best[0]:
+                best = crowd, (dx, dy), anchor, [box, *line]
             if not crowd:
                 break
-        dx, dy, anchor, box = place
-        taken.append(box)
-        is_far = abs(dy) > 6 or abs(dx) > 8
+        _, offset, anchor, boxes = best
+        taken += boxes
         arrow = {"arrowstyle": "-", "color": style.FAINT, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
-        kl, auroc = axes.transData.inverted().transform((x, y))
         axes.annotate(
-            readable(name), (kl, auroc), (dx, dy), textcoords="offset points", ha=anchor, va="center", fontsize=6,
-            arrowprops=arrow if is_far else None,
-        )  # fmt: skip
+            readable(name),
+            points[["kl", "auroc"]].iloc[number],
+            offset,
+            textcoords="offset points",
+            ha=anchor,
+            va="center",
+            fontsize=6,
+            arrowprops=arrow | {"relpos": (ANCHORS[anchor], 0.5)} if len(boxes) > 1 else None,
+        )
+
+
+def _line(start: tuple[float, float], end: tuple[float, float]) -> list[tuple[float, float, float, float]]:
+    """Small boxes along a line from a dot to its name."""
+    places = np.linspace(start, end, 9)[1:-1]
+    return [(x - 1, y - 1, x + 1, y + 1) for x, y in places.tolist()]
 
 
 def _offsets() -> list[tuple[float, float, str]]:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
@@ -29,6 +29,8 @@ LEVELS = {"tile": ("tiles", "solid"), "slide": ("slides", (0, (2.5, 1.2)))}
 # The darkest cell of a confusion matrix, of a class that is always predicted so.
 CELL = "#1F4E85"
 ACROSS = 4
+STATED_K = (1, 6)
+INSET_LEFT = 0.44
 # Of the table beneath Fig. 4C; the whole is in `top_k.tsv`.
 SHOWN_K = (1, 2, 3, 4, 5, 6, 8, 10)
 
@@ -119,7 +121,8 @@ def roc_grid(curves: pd.DataFrame, auroc: pd.DataFrame) -> Figure:
         return style.nothing("No class was evaluated.")
     colours = colours_of(regimes)
     down = -(-(len(classes) + 1) // ACROSS)
-    figure = style.new(style.DOUBLE_COLUMN_MM, 16 + down * (48 + 3.1 * (len(regimes) + 1)))
+    figure = style.new(style.DOUBLE_COLUMN_MM, 16 + down * (54 + 3 * (len(regimes) + 1)))
+    figure.get_layout_engine().set(h_pad=2 * style.MM)
     panels = figure.subplots(down, ACROSS, squeeze=False).flatten()
     for panel in panels[len(classes) + 1 :]:
         panel.set_axis_off()
@@ -217,7 +220,7 @@ def _draw_means(axes: Axes, means: pd.DataFrame, colours: Mapping[str, str], sta
 
 def _regime_legend(colours: Mapping[str, str], has_stated: bool) -> list[Line2D]:
     handles = [Line2D([], [], color=colour, label=readable(regime)) for regime, colour in colours.items()]
-    handles += [Line2D([], [], color=style.INK, linestyle=dashes, label=words) for words, dashes in LEVELS.values()]
+    handles += [Line2D([], [], color=style.FAINT, linestyle=dashes, label=words) for words, dashes in LEVELS.values()]
     if has_stated:
         diamond = {"linestyle": "", "marker": "D", "markersize": 4.5, "markerfacecolor": "none"}
         handles.append(Line2D([], [], color=style.PUBLISHED, label="the paper's mean", **diamond))
@@ -239,37 +242,41 @@ def confusion_matrices(confusion: pd.DataFrame) -> Figure:
     if not regimes:
         return style.nothing("No held-out slide was predicted.")
     names = [readable(name) for name in classes]
-    longest = max(map(len, names))
     *others, last = regimes
-    small_rows = -(-len(others) // 2)
-    large_mm, small_mm = 60 + 1.2 * longest + 16, 44
-    figure = style.new(style.DOUBLE_COLUMN_MM, large_mm + small_mm * small_rows)
-    bands = figure.subfigures(1 + small_rows, 1, height_ratios=[large_mm, *[small_mm] * small_rows], squeeze=False)
-    panels = bands[0, 0].subplots(1, 2, sharey=True)
+    pairs = [others[start : start + 2] for start in range(0, len(others), 2)]
+    labels_mm = 6 + 1.2 * max(map(len, names))
+    heights = [(style.DOUBLE_COLUMN_MM - 24 - labels_mm) / 2 + labels_mm + 22, *[46.0] * len(pairs)]
+    figure = style.new(style.DOUBLE_COLUMN_MM, sum(heights))
+    bands = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    panels = bands[0].subplots(1, 2, sharey=True)
     for panel, (level, (words, _)) in zip(panels, LEVELS.items(), strict=True):
         rows = _of(confusion, last, level)
         shares = _draw_matrix(panel, rows, classes)
         _write_shares(panel, shares, rows, classes)
-        panel.set_title(f"{readable(last)}, {words}: {_right(shares)}", loc="left")
+        panel.set_title(f"{style.short(readable(last), 28)}, {words}\n{_right(shares)}", loc="left")
         panel.set_xlabel("Predicted")
     panels[0].set_yticks(range(len(classes)), names)
     panels[0].set_ylabel("Origin")
-    for band, of_band in zip(
-        bands[1:, 0], (others[start : start + 2] for start in range(0, len(others), 2)), strict=True
-    ):
-        small = band.subplots(1, 4)
-        for panel in small:
-            panel.set_axis_off()
-        of_panels = [(regime, level) for regime in of_band for level in LEVELS]
-        for panel, (regime, level) in zip(small, of_panels, strict=False):
-            panel.set_axis_on()
-            shares = _draw_matrix(panel, _of(confusion, regime, level), classes)
-            panel.set_xticks([])
-            panel.set_yticks([])
-            panel.set_title(f"{readable(regime)}, {LEVELS[level][0]}\n{_right(shares)}", loc="left", fontsize=6.5)
+    for band, pair in zip(bands[1:], pairs, strict=True):
+        _draw_small(band, confusion, pair, classes)
     said = "Shares of the tiles or slides of each class in %; beside each row their number."
     style.footnote(figure, f"{said} The smaller matrices have the same rows and columns." if others else said)
     return figure
+
+
+def _draw_small(band: SubFigure, confusion: pd.DataFrame, regimes: Sequence[str], classes: Sequence[str]) -> None:
+    """The matrices of one or two regimes, without numbers or names."""
+    panels = band.subplots(1, 4)
+    for panel in panels:
+        panel.set_axis_off()
+    matrices = [(regime, level) for regime in regimes for level in LEVELS]
+    for panel, (regime, level) in zip(panels, matrices, strict=False):
+        panel.set_axis_on()
+        shares = _draw_matrix(panel, _of(confusion, regime, level), classes)
+        panel.set_xticks([])
+        panel.set_yticks([])
+        name = f"{style.short(readable(regime), 18)}, {LEVELS[level][0]}"
+        panel.set_title(f"{name}\n{_right(shares)}", loc="left", fontsize=6.5)
 
 
 def _of(confusion: pd.DataFrame, regime: str, level: str) -> pd.DataFrame:
@@ -337,9 +344,17 @@ def rank_confidence(ranks: pd.DataFrame, top_k: pd.DataFrame) -> Figure:
     axes = upper.subplots()
     _draw_ranks(axes, shown, ends, colours[last])
     axes.set_title(f"{readable(last)}: {style.count(len(shown), 'held-out slide')}", loc="left")
-    _draw_top_k(axes.inset_axes((0.44, 0.42, 0.55, 0.57)), top_k, colours, ends)
+    lower_edge = _above_confidences(ends, left=INSET_LEFT)
+    inset = axes.inset_axes((INSET_LEFT, lower_edge, 0.99 - INSET_LEFT, 0.99 - lower_edge))
+    _draw_top_k(inset, top_k, colours, ends)
     _write_top_k(lower.subplots(), top_k, colours)
     return figure
+
+
+def _above_confidences(ends: int, *, left: float) -> float:
+    """From where upward an inset hides no dot: no class of a rank is likelier than one through the rank."""
+    first = max(1, int(np.floor(0.5 + left * ends + 0.65)))
+    return max(0.42, 1 / first + 0.14)
 
 
 def _draw_ranks(axes: Axes, shown: pd.DataFrame, ends: int, colour: str) -> None:
@@ -372,13 +387,12 @@ def _draw_top_k(axes: Axes, top_k: pd.DataFrame, colours: Mapping[str, str], end
     *_, last = colours
     rows = top_k[top_k["regime"] == last].sort_values("k")
     axes.fill_between(rows["k"], rows["low"], rows["high"], color=colours[last], alpha=0.15, linewidth=0)
-    stated = {k: published.value(f"top_{k}_share", cohort="") for k in (1, 6)}
+    stated = {k: published.value(f"top_{k}_share", cohort="") for k in STATED_K if k <= ends}
     diamond = {"linestyle": "", "marker": "D", "markersize": 4.5, "markerfacecolor": "none"}
     axes.plot(list(stated), list(stated.values()), color=style.PUBLISHED, label="the paper's", zorder=5, **diamond)
-    axes.plot(
-        [0.5, 6, 6], [stated[6], stated[6], 0], color=style.PUBLISHED, linewidth=0.6, linestyle=(0, (4, 2)), zorder=0
-    )
-    axes.set_xlim(0.5, max(ends, 6) + 0.5)
+    k, share = max(stated.items())
+    axes.plot([0.5, k, k], [share, share, 0], color=style.PUBLISHED, linewidth=0.6, linestyle=(0, (4, 2)), zorder=0)
+    axes.set_xlim(0.5, ends + 0.5)
     axes.set_ylim(0, 1.02)
     axes.xaxis.set_major_locator(MaxNLocator(nbins=8, integer=True))
     axes.set_xlabel("k", labelpad=0)
@@ -397,9 +411,9 @@ def _write_top_k(axes: Axes, top_k: pd.DataFrame, colours: Mapping[str, str]) ->
     axes.text(0, heights[-1], "the paper", color=style.PUBLISHED, **text)
     for place, k in zip(places, known, strict=True):
         axes.text(place, heights[0], str(k), ha="center", fontweight="bold", **text)
-        stated = published.value(f"top_{k}_share", cohort="") if k in (1, 6) else np.nan
+        stated = published.value(f"top_{k}_share", cohort="") if k in STATED_K else np.nan
         if np.isfinite(stated):
-            more = "> " if k == 6 else ""
+            more = "> " if k > 1 else ""
             axes.text(place, heights[-1], f"{more}{100 * stated:.0f} %", ha="center", color=style.PUBLISHED, **text)
     for height, (regime, colour) in zip(heights[1:], colours.items(), strict=False):
         axes.text(0, height, style.short(readable(regime), 30), color=colour, **text)

@@ -9,7 +9,7 @@ import pandas as pd
 
 from workflow_scripts.lib import published
 from workflow_scripts.lib.figures import style, tables
-from workflow_scripts.lib.figures.origin import LEVELS, MACRO, SHOWN_K, in_order, readable
+from workflow_scripts.lib.figures.origin import LEVELS, MACRO, SHOWN_K, STATED_K, in_order, readable
 
 
 def auroc_page(auroc: pd.DataFrame, tests: pd.DataFrame, top_k: pd.DataFrame) -> str:
@@ -67,7 +67,7 @@ def _test_table(tests: pd.DataFrame, theirs: Mapping[str, float]) -> str:
         cells = [_estimate(row, "difference", sign="+"), _p(row["p"]), _whole(row["patients"])]
         ours = "".join(f'<td class="ours">{cell}</td>' for cell in cells)
         level = LEVELS[row["level"]][0]
-        paper = f"{stated:+.3f}" if np.isfinite(stated) else "not stated"
+        paper = f"{stated:+.3f}".replace("-", "−") if np.isfinite(stated) else "not stated"
         rows.append(f'{_head(pair)}<td>{level}</td>{ours}<td class="paper">{paper}</td>')
     head = ["Difference of mean AUROCs", "Level", "Here", "p", "Patients", "Paper"]
     return _grid("Paired tests between regimes", head, rows, nothing="No two regimes were compared.")
@@ -95,7 +95,7 @@ def _top_k_table(top_k: pd.DataFrame) -> str:
         cells = "".join(f'<td class="ours">{_percent(known.loc[k] if k in known.index else None)}</td>' for k in shown)
         rows.append(f"{_head(readable(regime))}<td>{_whole(known['n'].max())}</td>{cells}")
     if rows:
-        stated = {k: published.value(f"top_{k}_share", cohort="") for k in (1, 6)}
+        stated = {k: published.value(f"top_{k}_share", cohort="") for k in STATED_K}
         texts = [f"{100 * stated[k]:.0f} %" if k in stated else "not stated" for k in shown]
         cells = "".join(f'<td class="paper">{text}</td>' for text in texts)
         rows.append(f'{_head("paper")}<td class="paper"></td>{cells}')
@@ -120,12 +120,14 @@ def _head(name: str, rows: int = 1) -> str:
 
 
 def _estimate(row: Mapping[str, Any] | None, column: str = "auroc", *, sign: str = "") -> str:
+    """A value with its interval beneath; with `sign` "+" also what is above zero has one."""
     if row is None or not np.isfinite(row[column]):
         return "NA"
     text = f"{row[column]:{sign}.3f}"
-    known = np.isfinite([row["low"], row["high"]]).all()
-    between = " to " if sign else "–"
-    return text + (f"<small>{row['low']:{sign}.3f}{between}{row['high']:{sign}.3f}</small>" if known else "")
+    if np.isfinite([row["low"], row["high"]]).all():
+        between = " to " if sign else "–"
+        text += f"<small>{row['low']:{sign}.3f}{between}{row['high']:{sign}.3f}</small>"
+    return text.replace("-", "−")
 
 
 def _percent(row: Mapping[str, Any] | None) -> str:
@@ -155,4 +157,6 @@ def _origin_notes(auroc: pd.DataFrame, tests: pd.DataFrame) -> str:
         (f"{readable(row['first'])} − {readable(row['second'])}, {LEVELS[row['level']][0]}", row["note"])
         for row in tests.to_dict("records")
     ]
-    return tables.why_missing(pd.DataFrame(dict.fromkeys(said), columns=["trait", "note"]) if said else pd.DataFrame())
+    return tables.why_missing(
+        pd.DataFrame(list(dict.fromkeys(said)), columns=["trait", "note"]) if said else pd.DataFrame()
+    )
