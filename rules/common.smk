@@ -331,9 +331,7 @@ def queried_cohorts():
 
 def gdc_tables():
     """Ids of the tables that are fetched from the GDC, by file name."""
-    named = [
-        table["source"] for cohort in trained_cohorts() for table in tables_of_expression(cohort).values()
-    ]
+    named = [table["source"] for cohort in trained_cohorts() for table in tables_of_expression(cohort).values()]
     found = [sources.parts(source, kind="table") for source in named]
     return {parts["name"]: parts["id"] for parts in found if parts}
 

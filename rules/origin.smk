@@ -52,7 +52,9 @@ def threshold_of_regime(wildcards):
 def start_of_regime(wildcards):
     """The model that a regime starts from, if there is one."""
     before = study.origin.regimes[wildcards.regime].starts_from
-    return [f"results/origin/training/{before}/{name}" for name in ("weights.safetensors", "model.json")] if before else []
+    return (
+        [f"results/origin/training/{before}/{name}" for name in ("weights.safetensors", "model.json")] if before else []
+    )
 
 
 def training_of_regime(wildcards):
@@ -64,6 +66,10 @@ def training_of_regime(wildcards):
 
 def held_out_metastases():
     return [(study.origin.metastatic, slide) for slide in origin_labels("metastatic", "test")]
+
+
+def stores_of_held_out(_wildcards):
+    return [f"results/{cohort}/tiles/{slide}.h5" for cohort, slide in held_out_metastases()]
 
 
 def slides_by_tissue():
