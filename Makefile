@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo controls doctor submissions test test-results test-colon test-cluster test-matrix bench lint format lock clean
+.PHONY: help demo controls doctor submissions test test-results test-colon test-origin test-cluster test-matrix bench lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -35,6 +35,9 @@ test-results: $(READY) ## tests of the results that `make demo` built
 
 test-colon: $(READY) ## the tumour filter on real histology (an hour on two cores; needs ../shared/data/colon)
 	$(BIN)/python -m pytest tests/colon -s
+
+test-origin: $(READY) ## metastatic origin over five seeds, with a negative control (an hour on two cores)
+	$(BIN)/python -m pytest tests/origin -s
 
 test-cluster: $(READY) ## tests on a real SLURM of three virtual nodes (root on Debian 12); OVERLAY=studies/demo.yaml for longer
 	$(BIN)/python -m pytest tests/cluster $(if $(OVERLAY),--overlay $(OVERLAY))
