@@ -7,7 +7,9 @@ from workflow_scripts.lib.figures import class_maps, style
 from workflow_scripts.lib.journal import logging_to
 
 with logging_to(snakemake.log[0]):
-    slides = class_maps.of_last_regime(files.read_table(snakemake.input.slides, text=class_maps.FIXED[:4]))
+    slides = class_maps.of_last_regime(
+        files.read_table(snakemake.input.slides, text=["regime", "slide_id", "patient_id", "class"])
+    )
     made_by = provenance.made_by(snakemake.rule, [snakemake.input.slides], snakemake.params)
     folder = Path(snakemake.output.maps)
     folder.mkdir(parents=True, exist_ok=True)

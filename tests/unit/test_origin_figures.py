@@ -5,19 +5,20 @@ from pathlib import Path
 import h5py
 import matplotlib
 import numpy as np
-import origins
+import origin_study
 import pandas as pd
 import pytest
 from drawn import outside, read_page, words
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from origins import CLASSES, CONTROL, Study
+from origin_study import CLASSES, CONTROL, Study
 from stores import make_store
 
 from workflow_scripts.lib import divergence as divergence_room
 from workflow_scripts.lib import palette, published
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.figures import class_maps, divergence, origin, origin_page, style
+from workflow_scripts.lib.origin_scores import DESCRIBED
 from workflow_scripts.lib.tiles import Lattice
 
 FIVE = ("primary", "metastatic", "transfer", "transfer_at_a_lower_learning_rate", "shuffled")
@@ -41,7 +42,7 @@ def study(request) -> Study:
 
 
 def test_the_overview_has_a_bar_for_each_class_and_domain_and_the_totals():
-    table = origins.data_table()
+    table = origin_study.data_table()
     figure = origin.data_overview(table)
     said = words(figure)
     slides, tiles = figure.axes
@@ -58,7 +59,7 @@ def test_the_overview_has_a_bar_for_each_class_and_domain_and_the_totals():
 
 
 def test_a_class_without_slides_of_a_domain_has_none():
-    table = origins.data_table(["a", "b"]).iloc[:3]
+    table = origin_study.data_table(["a", "b"]).iloc[:3]
     figure = origin.data_overview(table)
     assert [bar.get_width() for bar in figure.axes[0].patches][-1] == 0
     assert "No slide of the study is used" in words(origin.data_overview(table.iloc[:0]))
@@ -198,7 +199,7 @@ def predictions_of(folder: Path) -> tuple[pd.DataFrame, Path, Path]:
         file["S1/metastatic"] = np.full((2, 2), 0.5, np.float32)
         file["S1/transfer"] = np.array([[0.9, 0.1], [0.7, 0.3]], np.float32)
     rows = [("metastatic", "S1", "P1", "b", 2, 0.5, 0.5), ("transfer", "S1", "P1", "b", 2, 0.8, 0.2)]
-    return pd.DataFrame(rows, columns=[*class_maps.FIXED, "a", "b"]), folder / "predictions.h5", store
+    return pd.DataFrame(rows, columns=[*DESCRIBED, "a", "b"]), folder / "predictions.h5", store
 
 
 def test_class_maps_are_read_of_the_last_regime_with_the_tiles_that_were_filtered_out(tmp_path):
@@ -218,10 +219,12 @@ def test_what_a_class_map_lacks_is_named(tmp_path):
     table, probabilities, store = predictions_of(tmp_path)
     with pytest.raises(InputError, match="S1: expected its tile store among 0, found none"):
         next(class_maps.read_class_maps(table, probabilities=probabilities, stores=[]))
-    with pytest.raises(InputError, match="no predictions of S1 by other; predict the slides again"):
+    with pytest.raises(
+        InputError, match="expected predictions of other, found those of metastatic, transfer; predict again"
+    ):
         next(class_maps.read_class_maps(table.assign(regime="other"), probabilities=probabilities, stores=[store]))
-    with pytest.raises(InputError, match=r"expected 1 classes of S1, found an array of shape \(2, 2\)"):
-        next(class_maps.read_class_maps(table.drop(columns="b"), probabilities=probabilities, stores=[store]))
+    with pytest.raises(InputError, match=r"expected 2 × 1 probabilities of transfer.*found an array of shape \(2, 2\)"):
+        next(class_maps.read_class_maps(table.iloc[1:].drop(columns="b"), probabilities=probabilities, stores=[store]))
 
 
 # Fig. 4B
@@ -311,7 +314,7 @@ def densities(plane: pd.DataFrame, classes: list[str] = ALL) -> Figure:
 
 
 def test_each_class_has_a_panel_in_the_order_asked_for():
-    plane = origins.plane(tiles=50)
+    plane = origin_study.plane(tiles=50)
     figure = densities(plane)
     assert not outside(figure)
     titles = [axes.get_title(loc="left").replace("\n", " ") for axes in figure.axes if axes.axison]
@@ -357,7 +360,7 @@ def test_where_domains_lie_over_each_other_both_colours_are_seen():
 
 
 def test_a_class_of_one_domain_or_of_one_tile_is_drawn():
-    plane = origins.plane(["a"], tiles=5)
+    plane = origin_study.plane(["a"], tiles=5)
     assert "5 and 0 tiles" in words(densities(plane[plane["domain"] == "primary"], ["a"]))
     assert "1 and 0 tiles" in words(densities(plane.iloc[:1], ["a"]))
 
@@ -366,7 +369,7 @@ def test_a_class_of_one_domain_or_of_one_tile_is_drawn():
 
 
 def test_both_readings_are_drawn_and_each_box_says_what_it_compares():
-    table = origins.divergences(features=8)
+    table = origin_study.divergences(features=8)
     figure = divergence.divergence_boxes(table, classes=ALL)
     assert not outside(figure)
     said = words(figure)
@@ -390,7 +393,7 @@ def test_the_comparisons_are_those_of_the_divergence_room():
 
 
 def test_a_class_without_a_divergence_is_na():
-    table = origins.divergences(["a", "b"], features=5)
+    table = origin_study.divergences(["a", "b"], features=5)
     table.loc[(table["class"] == "a") & (table["comparison"] == "counterpart"), "kl"] = np.nan
     said = words(divergence.divergence_boxes(table, classes=["a", "b"]))
     assert said.count("NA") == 1
@@ -461,11 +464,12 @@ def test_the_page_has_means_tests_and_shares_with_the_papers_beside(study):
 
 def test_a_paired_test_has_its_difference_with_a_sign_and_the_papers():
     study = Study(CLASSES[:3], tiles=5)
-    tests = study.tests().assign(difference=-0.0123, low=-0.1, high=0.05, p=0.0004)
+    tests = study.tests().assign(difference=-0.0123, low=-0.1, high=0.05, p=0.0004, p_adjusted=0.012)
     page = origin_page.auroc_page(study.auroc(), tests, study.top_k())
     assert "metastatic − transfer" in page
     assert "−0.012<small>−0.100 to +0.050</small>" in page
     assert "&lt; 0.001" in page
+    assert '<td class="ours">0.012</td>' in page
     # 0.675 - 0.779.
     assert '<td class="paper">−0.104</td>' in page
     shuffled = Study(CLASSES[:3], ["shuffled", "transfer"], tiles=5)
@@ -474,7 +478,7 @@ def test_a_paired_test_has_its_difference_with_a_sign_and_the_papers():
     assert "not stated" in other
 
 
-def test_a_missing_auroc_gives_its_reason_once():
+def test_a_note_stands_once_for_all_regimes():
     study = Study(without=["melanoma"])
     page = origin_page.auroc_page(study.auroc(), study.tests(), study.top_k())
     assert page.count("<strong>melanoma, slides</strong>: 0 of") == 1
@@ -509,6 +513,6 @@ def test_the_same_tables_give_the_same_file(tmp_path):
     for folder in ("one", "two"):
         (tmp_path / folder).mkdir()
         style.save(against_auroc(points()), tmp_path / folder / "figure.png", made_by={})
-        style.save(densities(origins.plane(tiles=20)), tmp_path / folder / "plane.png", made_by={})
+        style.save(densities(origin_study.plane(tiles=20)), tmp_path / folder / "plane.png", made_by={})
     for name in ("figure.png", "plane.png"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -14,12 +13,12 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from workflow_scripts.lib import palette, tiles
+from workflow_scripts.lib import predictions as predicted
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.origin import readable
+from workflow_scripts.lib.origin_scores import DESCRIBED
 
-# What `slide_predictions.tsv` has beside a column per class.
-FIXED = ("regime", "slide_id", "patient_id", "class", "tiles")
 # The rank of the true class on the paper's example: a second guess is what the figure is about.
 SECOND = 2
 ACROSS = 5
@@ -63,7 +62,7 @@ def choose_slide(ranks: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame
 
 def of_last_regime(predictions: pd.DataFrame) -> pd.DataFrame:
     """The rows of `slide_predictions.tsv` of the regime that comes last, which is the one that the study is about."""
-    style.require(predictions, FIXED, what="tables/slide_predictions.tsv")
+    style.require(predictions, tuple(DESCRIBED), what="tables/slide_predictions.tsv")
     return predictions[predictions["regime"] == predictions["regime"].iloc[-1]] if len(predictions) else predictions
 
 
@@ -72,34 +71,22 @@ def read_class_maps(
 ) -> Iterator[ClassMap]:
     """One after the other, what the maps of some slides are drawn from.
 
-    predictions: rows of `slide_predictions.tsv`. probabilities: `predictions.h5`, a group per slide with `coords`
-    (n, 2) int32, column and row, and for each regime a dataset (n, classes) float32. stores: the slides' tile stores.
-    Raises InputError where a slide is not in both, or has another number of classes.
+    predictions: rows of `slide_predictions.tsv`. probabilities: `predictions.h5`; stores: the slides' tile stores.
+    Raises InputError where a slide has no store, and as `predictions.read_classes` does.
     """
     store_of = {Path(store).stem: store for store in stores}
-    classes = tuple(column for column in predictions.columns if column not in FIXED)
-    with h5py.File(probabilities, "r", locking=False) as file:
-        for row in predictions.to_dict("records"):
-            slide_id, regime = row["slide_id"], row["regime"]
-            if slide_id not in store_of:
-                raise InputError(
-                    f"{slide_id}: expected its tile store among {len(store_of)}, found none; tile the slide"
-                )
-            if f"{slide_id}/{regime}" not in file:
-                raise InputError(f"{probabilities}: no predictions of {slide_id} by {regime}; predict the slides again")
-            found = file[f"{slide_id}/{regime}"][:]
-            if found.shape[1:] != (len(classes),):
-                raise InputError(
-                    f"{probabilities}: expected {len(classes)} classes of {slide_id}, found an array of shape"
-                    f" {found.shape}; predict the slides again"
-                )
-            coords = file[f"{slide_id}/coords"][:]
-            with tiles.open_store(store_of[slide_id]) as store:
-                yield ClassMap(
-                    slide_id, row["class"], regime, classes, coords, found, _without(store.coords, coords),
-                    store.lattice, store.attributes["width"], store.attributes["height"],
-                    tiles.decode(store.thumbnail) if store.thumbnail else None,
-                )  # fmt: skip
+    classes = tuple(column for column in predictions.columns if column not in DESCRIBED)
+    for row in predictions.to_dict("records"):
+        slide_id, regime = row["slide_id"], row["regime"]
+        if slide_id not in store_of:
+            raise InputError(f"{slide_id}: expected its tile store among {len(store_of)}, found none; tile the slide")
+        coords, found = predicted.read_classes(probabilities, slide_id, models=[regime], classes=len(classes))
+        with tiles.open_store(store_of[slide_id]) as store:
+            yield ClassMap(
+                slide_id, row["class"], regime, classes, coords, found[regime], _without(store.coords, coords),
+                store.lattice, store.attributes["width"], store.attributes["height"],
+                tiles.decode(store.thumbnail) if store.thumbnail else None,
+            )  # fmt: skip
 
 
 def _without(coords: np.ndarray, others: np.ndarray) -> np.ndarray:

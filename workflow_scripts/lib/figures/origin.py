@@ -17,15 +17,14 @@ from workflow_scripts.lib import published
 from workflow_scripts.lib.divergence import METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.figures import style
+from workflow_scripts.lib.origin_scores import MACRO, SLIDE, TILE
 
 # Primary tumours and metastases. Both are seen where one lies over the other: one is dark, the other is not blue.
 DOMAINS = {PRIMARY: "#5B3A9E", METASTATIC: "#E08A00"}
 # Ways to train a model, in the order in which they are compared; the third is green, as in the paper's Fig. 3.
 REGIMES = ("#0063B1", "#E08A00", "#0F9D58", "#8E1B5A", "#000000")
-# The row of `auroc.tsv` that is the mean over the classes.
-MACRO = "macro"
 # Tiles are solid and slides dashed, as in the paper's Fig. 3.
-LEVELS = {"tile": ("tiles", "solid"), "slide": ("slides", (0, (2.5, 1.2)))}
+LEVELS = {TILE: ("tiles", "solid"), SLIDE: ("slides", (0, (2.5, 1.2)))}
 # The darkest cell of a confusion matrix, of a class that is always predicted so.
 CELL = "#1F4E85"
 ACROSS = 4
@@ -91,7 +90,8 @@ def data_overview(data: pd.DataFrame) -> Figure:
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
     theirs = {domain: published.value("n_slides", cohort="", trait=domain) for domain in DOMAINS}
     said = " and ".join(f"{number:.0f} {domain}" for domain, number in theirs.items())
-    style.footnote(figure, f"Tiles after the tumour filters. The paper (2.1): {said} slides of fourteen classes.")
+    tiles = "Tiles: of tumours those that the filters let pass, of a control all."
+    style.footnote(figure, f"{tiles} The paper (2.1): {said} slides of fourteen classes.")
     return figure
 
 
@@ -196,7 +196,7 @@ def _with_interval(row: Mapping[str, float], digits: int = 2) -> str:
 
 def _draw_means(axes: Axes, means: pd.DataFrame, colours: Mapping[str, str], stated: Mapping[str, float]) -> None:
     """The macro means with their intervals, from below 0.5 to 1; filled dots are of tiles, open ones of slides."""
-    for level, offset, is_filled in (("tile", -0.17, True), ("slide", 0.17, False)):
+    for level, offset, is_filled in ((TILE, -0.17, True), (SLIDE, 0.17, False)):
         rows = means[means["level"] == level].set_index("regime")
         for place, (regime, colour) in enumerate(colours.items()):
             if regime not in rows.index or not np.isfinite(rows.loc[regime, "auroc"]):

@@ -23,7 +23,7 @@ def auroc_page(auroc: pd.DataFrame, tests: pd.DataFrame, top_k: pd.DataFrame) ->
     style.require(auroc, columns, what="tables/auroc.tsv")
     style.require(
         tests,
-        ("level", "first", "second", "difference", "low", "high", "p", "patients", "note"),
+        ("level", "first", "second", "difference", "low", "high", "p", "p_adjusted", "patients", "note"),
         what="tables/tests.tsv",
     )
     style.require(top_k, ("regime", "k", "share", "low", "high", "n"), what="tables/top_k.tsv")
@@ -40,7 +40,7 @@ def auroc_page(auroc: pd.DataFrame, tests: pd.DataFrame, top_k: pd.DataFrame) ->
         _test_table(tests, theirs),
         _class_table(auroc, regimes),
         _top_k_table(top_k),
-        _origin_notes(auroc, tests),
+        _notes(auroc, tests),
     ]
     source = f"<p><small>Paper: {escape(published.ORIGIN_PAPER)}</small></p>"
     return tables.as_page(title, f"<h1>{escape(title)}</h1>\n<p>{lead}</p>\n" + "\n".join(parts) + source)
@@ -64,12 +64,12 @@ def _test_table(tests: pd.DataFrame, theirs: Mapping[str, float]) -> str:
     for row in tests.to_dict("records"):
         stated = theirs.get(row["first"], np.nan) - theirs.get(row["second"], np.nan)
         pair = f"{readable(row['first'])} − {readable(row['second'])}"
-        cells = [_estimate(row, "difference", sign="+"), _p(row["p"]), _whole(row["patients"])]
+        cells = [_estimate(row, "difference", sign="+"), _p(row["p"]), _p(row["p_adjusted"]), _whole(row["patients"])]
         ours = "".join(f'<td class="ours">{cell}</td>' for cell in cells)
         level = LEVELS[row["level"]][0]
         paper = f"{stated:+.3f}".replace("-", "−") if np.isfinite(stated) else "not stated"
         rows.append(f'{_head(pair)}<td>{level}</td>{ours}<td class="paper">{paper}</td>')
-    head = ["Difference of mean AUROCs", "Level", "Here", "p", "Patients", "Paper"]
+    head = ["Difference of mean AUROCs", "Level", "Here", "p", "p (Holm)", "Patients", "Paper"]
     return _grid("Paired tests between regimes", head, rows, nothing="No two regimes were compared.")
 
 
@@ -150,13 +150,13 @@ def _paper_mean(value: float) -> str:
     return f"{value:.3f}" if np.isfinite(value) else "not studied"
 
 
-def _origin_notes(auroc: pd.DataFrame, tests: pd.DataFrame) -> str:
-    """Why a value is missing, each reason once for all regimes."""
-    said = [(f"{readable(row['class'])}, {LEVELS[row['level']][0]}", row["note"]) for row in auroc.to_dict("records")]
-    said += [
-        (f"{readable(row['first'])} − {readable(row['second'])}, {LEVELS[row['level']][0]}", row["note"])
-        for row in tests.to_dict("records")
+def _notes(auroc: pd.DataFrame, tests: pd.DataFrame) -> str:
+    """What the tables say of single values, each once for all regimes."""
+    said = [(row["class"], row["level"], row["note"]) for row in auroc.to_dict("records")]
+    said += [(f"{row['first']} − {row['second']}", row["level"], row["note"]) for row in tests.to_dict("records")]
+    items = [
+        f"<li><strong>{escape(readable(what))}, {LEVELS[level][0]}</strong>: {escape(note)}</li>"
+        for what, level, note in dict.fromkeys(said)
+        if isinstance(note, str) and note
     ]
-    return tables.why_missing(
-        pd.DataFrame(list(dict.fromkeys(said)), columns=["trait", "note"]) if said else pd.DataFrame()
-    )
+    return f"<h2>Notes</h2>\n<ul>{''.join(items)}</ul>\n" if items else ""

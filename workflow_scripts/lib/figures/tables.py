@@ -65,7 +65,7 @@ def table1(frame: pd.DataFrame, *, cohort: str) -> str:
         f"A slide's score is the share of its tiles classified as positive. {relation} AUCs of at least {BOLD_FROM:g}"
         " are bold. Under an AUC of ours: its 95&nbsp;% interval, resampled by patient, and the number of slides."
     )
-    notes = why_missing(frame)
+    notes = _notes(frame)
     source = f"<p><small>Paper: {escape(published.PAPER)}</small></p>"
     return as_page(title, f"<h1>{escape(title)}</h1>\n<p>{lead}</p>\n" + "\n".join(body) + notes + source)
 
@@ -157,8 +157,7 @@ def _plain(auc: Any) -> str:
     return f"{auc:.2f}" if auc is not None and np.isfinite(auc) else "NA"
 
 
-def why_missing(frame: pd.DataFrame) -> str:
-    """What the notes of a table say, as HTML: `note` by `trait`; empty where there is none."""
+def _notes(frame: pd.DataFrame) -> str:
     if "note" not in frame:
         return ""
     said = [(row.trait, str(row.note)) for row in frame.itertuples() if isinstance(row.note, str) and row.note]

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib.divergence import METASTATIC, PRIMARY, READINGS
+from workflow_scripts.lib.origin_scores import MACRO
 from workflow_scripts.lib.scores import auc
 
 CLASSES = (
@@ -86,7 +87,7 @@ class Study:
                     low, high = value - 0.11, min(1, value + 0.09)
                     rows.append((regime, name, level, value, low, high, len(truth), positives, note))
                 mean = np.nanmean(values) if np.isfinite(values).any() else np.nan
-                rows.append((regime, "macro", level, mean, mean - 0.04, mean + 0.04, len(truth), np.nan, ""))
+                rows.append((regime, MACRO, level, mean, mean - 0.04, mean + 0.04, len(truth), len(truth), ""))
         columns = ["regime", "class", "level", "auroc", "low", "high", "n", "positives", "note"]
         return pd.DataFrame(rows, columns=columns)
 
@@ -105,15 +106,16 @@ class Study:
         return pd.concat(frames) if frames else pd.DataFrame(columns=["regime", "class", "level", "fpr", "tpr"])
 
     def tests(self) -> pd.DataFrame:
-        means = self.auroc()[lambda table: table["class"] == "macro"].set_index(["level", "regime"])["auroc"]
+        means = self.auroc()[lambda table: table["class"] == MACRO].set_index(["level", "regime"])["auroc"]
         rows = []
         for level in ("tile", "slide"):
             for place, first in enumerate(self.regimes):
                 for second in self.regimes[place + 1 :]:
                     gain = means[level, first] - means[level, second]
-                    rows.append((level, first, second, gain, gain - 0.05, gain + 0.05, 0.03, len(self.truth), 2000, ""))
-        columns = ["level", "first", "second", "difference", "low", "high", "p", "patients", "resamples", "note"]
-        return pd.DataFrame(rows, columns=columns)
+                    interval = (gain - 0.05, gain + 0.05)
+                    rows.append((level, first, second, gain, *interval, 0.03, 0.09, len(self.truth), 2000, ""))
+        columns = ["level", "first", "second", "difference", "low", "high", "p", "p_adjusted", "patients"]
+        return pd.DataFrame(rows, columns=[*columns, "resamples", "note"])
 
     def confusion(self) -> pd.DataFrame:
         rows = []
