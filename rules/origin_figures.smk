@@ -5,11 +5,6 @@
 # and drawn with them (results/filters/<filter>/figures/).
 
 
-def stores_of_held_out(_wildcards):
-    """Of the held-out slides: where their tiles lie, and their thumbnails."""
-    return [f"results/{cohort}/tiles/{slide}.h5" for cohort, slide in held_out_metastases()]
-
-
 rule draw_origin_data:
     input:
         data="results/origin/tables/data.tsv",
@@ -241,20 +236,3 @@ rule write_origin_auroc:
         code=code_of("write_origin_auroc"),
     script:
         "../workflow_scripts/write_origin_auroc.py"
-
-
-def figures_of_origin(_wildcards):
-    """Every figure of the study but those of its filters."""
-    drawn = (
-        rules.draw_origin_data,
-        rules.draw_origin_roc,
-        rules.draw_origin_class_map,
-        rules.draw_origin_class_maps,
-        rules.draw_origin_confusion,
-        rules.draw_origin_ranks,
-        rules.draw_origin_tsne,
-        rules.draw_origin_divergence,
-        rules.draw_origin_divergence_auroc,
-        rules.write_origin_auroc,
-    )
-    return [path for rule in drawn for path in rule.output]
