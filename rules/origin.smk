@@ -8,6 +8,16 @@
 localrules:
     origin,
     select_origin_slides,
+    correlate_origin_divergence,
+    draw_origin_data,
+    draw_origin_roc,
+    draw_origin_class_map,
+    draw_origin_confusion,
+    draw_origin_ranks,
+    draw_origin_tsne,
+    draw_origin_divergence,
+    draw_origin_divergence_auroc,
+    write_origin_auroc,
 
 
 # Those of tumours, and the control's.
@@ -246,6 +256,8 @@ rule train_origin_autoencoder:
         "results/origin/logs/train_origin_autoencoder.log",
     benchmark:
         "results/origin/benchmarks/train_origin_autoencoder.tsv"
+    # The longest job of the study: it starts before the regimes do.
+    priority: 1
     conda:
         "../envs/histocarta.yaml"
     threads: study.origin.autoencoder.training.threads

@@ -10,7 +10,10 @@ from workflow_scripts.lib import provenance
 
 SCRIPTS = sorted((provenance.REPOSITORY / "workflow_scripts").glob("*.py"))
 # The doctor counts GPUs.
-COMPUTE = {"train_model", "train_filter", "predict_slides", "filter_slides", "score_annotated", "doctor"}
+COMPUTE = {
+    "train_model", "train_filter", "predict_slides", "filter_slides", "score_annotated", "doctor",
+    "train_origin", "predict_origin", "train_origin_autoencoder", "encode_origin_tiles",
+}  # fmt: skip
 
 
 @cache

@@ -48,7 +48,7 @@ def test_every_regime_is_judged_on_every_class_by_tile_and_by_slide(study):
     assert set(auroc[["regime", "class", "level"]].itertuples(index=False, name=None)) == expected
     assert auroc["auroc"].between(0, 1).all()
     slides = table(study, "slide_predictions")
-    assert slides.groupby("regime")["slide_id"].apply(set).map(sorted).nunique() == 1
+    assert len({tuple(slides.loc[slides["regime"] == regime, "slide_id"]) for regime in REGIMES}) == 1
     assert abs(slides.loc[slides["tiles"] > 0, CLASSES].sum(axis=1) - 1).max() < 1e-5
 
 
@@ -83,12 +83,11 @@ def test_nothing_is_left_to_do(study):
 
 
 def test_a_regime_that_changes_trains_again_with_those_that_start_from_it_and_no_other(study, tmp_path):
-    judged = {"predict_origin", "score_origin", "correlate_origin_divergence", "origin_figures"}
     copy = study.copy_to(tmp_path / "after", with_results=True)
     copy.edit(DEMO, TRANSFER, TRANSFER.replace("}", ", learning_rate: 1.0e-3}"))
     after = planned(copy)
     assert after["train_origin"] == 1
-    assert not {"train_origin_autoencoder", "tile_slide", "train_filter"} & set(after), judged
+    assert not {"train_origin_autoencoder", "tile_slide", "train_filter"} & set(after)
     copy.edit(DEMO, "pretrained: {domain: primary, max_epochs: 2}", "pretrained: {domain: primary, max_epochs: 1}")
     assert planned(copy)["train_origin"] == 2
 

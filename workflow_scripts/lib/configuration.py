@@ -718,6 +718,7 @@ class Origin(Section):
     compared: list[Name] = Field(
         ["primary", "metastatic", "transfer"],
         min_length=1,
+        max_length=5,
         description="Regimes that are judged on held-out metastases, in the order of figures (Fig. 3).",
     )
     training: OriginTraining = Field(OriginTraining(), description="How each regime trains.")
