@@ -1,16 +1,18 @@
-# The generated cohort of the study of metastatic origin: primaries and metastases of many classes.
+# The generated cohort of the study of metastatic origin: slides of primaries and of metastases.
 #
-# Requires nothing. Makes what a user would bring, under results/origin/input/: slides and their sheets, a split, and
-# annotations of some slides.
+# Requires nothing. Makes what a user would bring: for each domain the slides, a sheet of them and pathologists'
+# annotations of some; and one split of the patients of both.
 
 
 rule make_origin_cohort:
     output:
+        primary_slides=directory("results/origin/input/primary/slides"),
+        primary_annotations=directory("results/origin/input/primary/annotations"),
         primary="results/origin/input/primary.tsv",
+        metastatic_slides=directory("results/origin/input/metastatic/slides"),
+        metastatic_annotations=directory("results/origin/input/metastatic/annotations"),
         metastatic="results/origin/input/metastatic.tsv",
         split="results/origin/input/split.tsv",
-        primary_slides=directory("results/origin/input/primary"),
-        metastatic_slides=directory("results/origin/input/metastatic"),
     log:
         "results/origin/logs/make_origin_cohort.log",
     benchmark:

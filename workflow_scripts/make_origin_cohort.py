@@ -1,4 +1,4 @@
-"""Generate the cohort of the study of metastatic origin: slides, sheets, a split and annotations."""
+"""Generate the cohort of the study of metastatic origin: slides, sheets, the split, and annotations."""
 
 from pathlib import Path
 

@@ -676,14 +676,18 @@ class Divergence(Section):
 
 
 class OriginDemo(Section):
-    """The cohort that the workflow generates for the study's demo and for tests."""
+    """The cohort that the workflow generates for the study of metastatic origin."""
 
-    primary: int = Field(6, ge=3, description="Slides of primaries of each class.")
-    metastatic: tuple[int, int] = Field(
-        (4, 10), description="Slides of metastases: of the rarest class, and the commonest."
+    primary: int = Field(10, ge=3, description="Slides of primaries per class, and of the control.")
+    metastatic: tuple[Annotated[int, Field(ge=3)], Annotated[int, Field(ge=3)]] = Field(
+        (5, 12), description="Slides of metastases: of the rarest class and of the commonest; others lie between."
     )
-    annotated: int = Field(16, ge=0, description="Slides of each domain on which a pathologist outlined the tumour.")
-    slide_px: int = Field(1536, ge=512, description="Longest side of a slide at its finest level, in px.")
+    annotated: int = Field(
+        28, ge=0, description="Slides of each domain on which a pathologist outlined the tumour (78 in the paper)."
+    )
+    slide_px: int = Field(
+        1536, ge=512, description="Longest side of a slide at its finest level, in px of about 0.5 µm."
+    )
     seed: int = Field(7, ge=0, description="Seed of the cohort, apart from the study's.")
 
 

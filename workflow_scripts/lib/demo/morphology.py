@@ -32,9 +32,9 @@ class Property(NamedTuple):
 class Look:
     """How a tissue looks. Sizes are in µm; all that has no unit is a share, 0 to 1.
 
-    Nuclei: nucleus_um, the mean half-axis; elongation, long to short axis; unequal, in size and form; chromatin, how
-    coarse; nucleoli; spacing_um between them; order, how regularly they stand; polarity, the share of nests whose
-    nuclei stand on the wall.
+    Nuclei: nucleus_um, the mean half-axis; elongation, long to short axis; unequal, in size and form; chromatin, its
+    grain; nucleoli; spacing_um between them; order, how regularly they stand; polarity, the nests whose nuclei
+    stand on the wall.
     Arrangement: nest_um, the width of nests, or of bundles; stretch, their length to their width; stroma, of the area;
     lumen, nests with one; lining_um, how thick their epithelium is; papillary, nests turned inside out, with a core of
     stroma; aligned, how well cells and fibres lie side by side; turning, how far from bundle to bundle; wavy.
