@@ -9,6 +9,7 @@ from functools import lru_cache
 
 import numpy as np
 from PIL import Image
+from scipy import ndimage
 
 from workflow_scripts.lib.demo import layouts, stamps
 from workflow_scripts.lib.demo.brushes import put_nuclei, step, textures, tiled, windows
@@ -28,7 +29,7 @@ BORDER_UM = 4.0
 WAVE_UM, HEIGHT_UM = 48.0, 7.0
 FAT_UM, FAT_WALL_UM = 48.0, 1.5
 # The depth of a lumen where there is none.
-FAR_UM = np.float32(1e3)
+FAR_UM = np.float32(200)
 # How deep in a nest a pearl of keratin begins.
 PEARL_UM = 16.0
 DROP_UM = 7.0
@@ -186,9 +187,13 @@ def lay_out(look: Look, grid: _Grid, part: np.ndarray, rng: np.random.Generator)
     # Tissue dies in the middle of a nest, where it has a lumen in that.
     dying = dying - np.quantile(dying[part], 1 - look.necrosis)
     between = {"slit": look.retraction, "fibrous": look.fibrous, "aligned": look.aligned}
+    depth, lining = spread(depth, -10), spread(np.where(hollow, lining, FAR_UM), FAR_UM)
+    if look.papillary > 0:
+        # Between a papilla and a nest that is none both jump, by steps of a cell that would be seen.
+        depth, lining = ndimage.gaussian_filter(depth, 0.9), ndimage.gaussian_filter(lining, 0.9)
     return Layout(
-        depth=spread(depth, -10),
-        lining=spread(np.where(hollow, lining, FAR_UM), FAR_UM),
+        depth=depth,
+        lining=lining,
         polar=spread(some(look.polarity)[nests.owner] | turned, 0),
         mucous=spread(some(look.mucus)[nests.owner], 0),
         horny=spread(some(look.keratin)[nests.owner], 0),
@@ -364,7 +369,7 @@ def _nuclei(
     pearl = (grid.at(whole.horny, inner) > 0) & (depth > PEARL_UM)
     # Those that are not on the wall of their nest lie behind the row that is.
     behind = np.where(grid.at(whole.polar, inner) > 0, 2.6 * half_um + 2, 0.5 * look.nucleus_um)
-    hollow = (grid.at(whole.polar, inner) > 0) & (grid.at(whole.lining, inner) < FAR_UM)
+    hollow = (grid.at(whole.polar, inner) > 0) & (grid.at(whole.lining, inner) < FAR_UM - 1)
     inner = inner[here(inner) & (depth > behind) & ~hollow & ~pearl]
     points = np.concatenate([layouts.apart(basal, max(0.62 * look.spacing_um, 1.8 * thick_um)), inner])
     inwards = np.arctan2(grid.at(slope_y, points), grid.at(slope_x, points)) + rng.normal(0, 0.25, len(points))

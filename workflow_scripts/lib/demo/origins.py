@@ -180,7 +180,7 @@ def _make_slide(slide: Slide, *, folder: Path, control: str, slide_px: int, seed
     stain = draw_stain(rng)
     mpp = float(np.round(rng.uniform(*MPP), 4))
     width, height = roster.draw_size(slide_px, rng)
-    look, home = _look_of(slide, control, seed, rng)
+    look, home = look_of(slide, control=control, seed=seed, rng=rng)
     painted = histology.paint_slide(
         look,
         home,
@@ -199,8 +199,8 @@ def _make_slide(slide: Slide, *, folder: Path, control: str, slide_px: int, seed
         outlines.write_geojson(folder / slide.domain / "annotations" / f"{slide.slide_id}.geojson", drawn, of_hand)
 
 
-def _look_of(slide: Slide, control: str, seed: int, rng: np.random.Generator) -> tuple[morphology.Look | None, str]:
-    """How the tumour of a slide looks, if it has one, and what surrounds it."""
+def look_of(slide: Slide, *, control: str, seed: int, rng: np.random.Generator) -> tuple[morphology.Look | None, str]:
+    """How the tumour of a slide looks, if it has one, and what surrounds it (a key of `morphology.SURROUNDINGS`)."""
     if slide.class_name == control:
         return None, morphology.LIVER
     if slide.domain == PRIMARY:
