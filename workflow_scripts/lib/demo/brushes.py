@@ -12,6 +12,7 @@ TEXTURE = 1024
 
 
 def step(x: np.ndarray, width: float) -> np.ndarray:
+    """From 0 to 1 where x rises through 0, linearly over `width`."""
     return np.clip(x / width + 0.5, 0, 1)
 
 

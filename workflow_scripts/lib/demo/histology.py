@@ -23,29 +23,31 @@ CELL_PX, GROUND_PX = 4, 2
 ANGLES = 12
 # The mean of haematoxylin and of eosin over what is stained.
 AMOUNTS = (0.30, 0.52)
-# The tumour's border is as wide; a gland stops so far from it.
+# Between the tumour's border and the nearest nest on either side.
 BORDER_UM = 4.0
-# What each fibre's wave is long, and at most high.
+# The waves of fibres: their length, and their height where they are fully wavy.
 WAVE_UM, HEIGHT_UM = 48.0, 7.0
+# Fat cells: how wide, and half the wall between two.
 FAT_UM, FAT_WALL_UM = 48.0, 1.5
 # The depth of a lumen where there is none.
 FAR_UM = np.float32(200)
 # How deep in a nest a pearl of keratin begins.
 PEARL_UM = 16.0
+# Between drops of mucus.
 DROP_UM = 7.0
-# Liver: portal fields and central veins stand so far apart.
-PORTAL_UM = 330.0
+# The parts of the liver of which a third has a portal field in its middle, and a third a central vein.
+LOBULE_UM = 165.0
 
 
 @dataclass(frozen=True)
-class Layout:
+class _Layout:
     """What lies where, before it is painted: fields (rows, columns) of float32 on cells of CELL_PX level-0 px.
 
     depth: below 0 in stroma, and in a nest the distance (µm) from its wall. lining: the depth at which a nest's lumen
-    begins, far where it has none. polar: nests
-    whose nuclei stand on the wall, 1 or 0; so mucous and horny. fat: distance to a fat cell's wall, -1 where there is
-    none. angle: of cells and fibres from the x axis, radians; u, v: along and across them, µm. dying: above 0 where the
-    tissue is dead. slit, fibrous, aligned: shares, of the look's properties.
+    begins, FAR_UM where it has none. polar, mucous, horny: nests whose nuclei stand on the wall, that have drops of
+    mucus, and pearls of keratin, 1 or 0. dying: above 0 where the tissue is dead. fat: distance to a fat cell's wall,
+    -1 where there is none. angle: of cells and fibres from the x axis, radians; u, v: along and across them, µm. slit,
+    fibrous, aligned: shares, of the look's retraction and what is called alike.
     """
 
     depth: np.ndarray
@@ -124,12 +126,12 @@ def paint_slide(
     surroundings = vary(SURROUNDINGS[home], rng)
     looks = [surroundings] if tumour is None else [surroundings, tumour]
     parts = [outline > 0] if tumour is None else [(outline > 0) & (body < 6), (outline > 0) & (body > -6)]
-    layouts_of = [lay_out(look, grid, part, rng) for look, part in zip(looks, parts, strict=True)]
+    laid_out = [_lay_out(look, grid, part, rng) for look, part in zip(looks, parts, strict=True)]
     if home == LIVER:
-        layouts_of[0] = _with_portal_fields(layouts_of[0], grid, rng)
+        laid_out[0] = _with_portal_fields(laid_out[0], grid, rng)
     inside = np.zeros(shape, bool) if tumour is None else body > 0
     regions = [~inside, inside][: len(looks)]
-    whole = _joined(layouts_of, inside)
+    whole = _joined(laid_out, inside)
     # No gland is cut by the tumour's border.
     if tumour is not None:
         free = np.abs(body) - BORDER_UM
@@ -146,7 +148,7 @@ def paint_slide(
     return Painted(develop(haematoxylin, eosin, stain, library_seed, rng), inside & (outline > 0))
 
 
-def lay_out(look: Look, grid: _Grid, part: np.ndarray, rng: np.random.Generator) -> Layout:
+def _lay_out(look: Look, grid: _Grid, part: np.ndarray, rng: np.random.Generator) -> _Layout:
     """Lay out a look over a slide. part: bool, where it is wanted; elsewhere there is nothing but stroma."""
     bent_y = grid.y + 7 * grid.field(60, rng) + 2 * grid.field(18, rng)
     bent_x = grid.x + 7 * grid.field(60, rng) + 2 * grid.field(18, rng)
@@ -169,7 +171,7 @@ def lay_out(look: Look, grid: _Grid, part: np.ndarray, rng: np.random.Generator)
     wall = np.quantile(nests.edge, look.stroma)
     lining = look.lining_um * rng.uniform(0.8, 1.2, nests.n)[nests.owner]
     depth = nests.edge - wall
-    # A papilla begins in its middle: its core is as wide as it has room, and the slit between two is its lumen.
+    # A papilla is a nest turned inside out: a core of stroma, cells on it, and the slit to the next for a lumen.
     turned = some(look.papillary)[nests.owner]
     slit = wall + 2.0
     depth = np.where(turned, lining + slit - nests.edge, depth)
@@ -184,14 +186,13 @@ def lay_out(look: Look, grid: _Grid, part: np.ndarray, rng: np.random.Generator)
     v = v + height * np.sin(phase)
     angle = angle - np.arctan(height * wave * np.cos(phase))
     dying = grid.field(130, rng) + 0.2 * grid.field(25, rng)
-    # Tissue dies in the middle of a nest, where it has a lumen in that.
     dying = dying - np.quantile(dying[part], 1 - look.necrosis)
     between = {"slit": look.retraction, "fibrous": look.fibrous, "aligned": look.aligned}
     depth, lining = spread(depth, -10), spread(np.where(hollow, lining, FAR_UM), FAR_UM)
     if look.papillary > 0:
         # Between a papilla and a nest that is none both jump, by steps of a cell that would be seen.
         depth, lining = ndimage.gaussian_filter(depth, 0.9), ndimage.gaussian_filter(lining, 0.9)
-    return Layout(
+    return _Layout(
         depth=depth,
         lining=lining,
         polar=spread(some(look.polarity)[nests.owner] | turned, 0),
@@ -219,10 +220,10 @@ def _fat(
     return np.where(full[cells.owner] & part, cells.edge, -1).astype(np.float32)
 
 
-def _with_portal_fields(liver: Layout, grid: _Grid, rng: np.random.Generator) -> Layout:
+def _with_portal_fields(liver: _Layout, grid: _Grid, rng: np.random.Generator) -> _Layout:
     """The liver with portal fields, of stroma with a small duct, and central veins, which are empty."""
     y, x = grid.y + 8 * grid.field(40, rng), grid.x + 8 * grid.field(40, rng)
-    lobules = layouts.territories(np.stack([y, x], axis=-1), grid.extent, PORTAL_UM / 2, 0.2, rng)
+    lobules = layouts.territories(np.stack([y, x], axis=-1), grid.extent, LOBULE_UM, 0.2, rng)
     kind = rng.integers(0, 3, lobules.n)
     radius = np.where(kind == 0, rng.uniform(26, 44, lobules.n), rng.uniform(12, 22, lobules.n))[lobules.owner]
     portal, vein = (kind == 0)[lobules.owner], (kind == 1)[lobules.owner]
@@ -241,11 +242,13 @@ def _with_portal_fields(liver: Layout, grid: _Grid, rng: np.random.Generator) ->
     )
 
 
-def _joined(parts: list[Layout], inside: np.ndarray) -> Layout:
+def _joined(parts: list[_Layout], inside: np.ndarray) -> _Layout:
     if len(parts) == 1:
         return parts[0]
     outer, inner = parts
-    return Layout(**{f.name: np.where(inside, getattr(inner, f.name), getattr(outer, f.name)) for f in fields(Layout)})
+    return _Layout(
+        **{f.name: np.where(inside, getattr(inner, f.name), getattr(outer, f.name)) for f in fields(_Layout)}
+    )
 
 
 @lru_cache(maxsize=2)
@@ -255,13 +258,13 @@ def _ground_textures(seed: int) -> dict[str, np.ndarray]:
 
 
 def _ground(
-    whole: Layout, outline: np.ndarray, mpp: float, seed: int, rng: np.random.Generator
+    whole: _Layout, outline: np.ndarray, mpp: float, seed: int, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Eosin and haematoxylin of all but the nuclei and cells' borders, float32, on pixels of GROUND_PX."""
     shape = tuple(n * CELL_PX // GROUND_PX for n in outline.shape)
     px_um = GROUND_PX * mpp
     texture = _ground_textures(seed)
-    at = {field.name: _finer(getattr(whole, field.name), shape) for field in fields(Layout)}
+    at = {field.name: _finer(getattr(whole, field.name), shape) for field in fields(_Layout)}
 
     def sheet(name: str) -> np.ndarray:
         size = len(texture[name])
@@ -306,7 +309,7 @@ def _put_cells(
     haematoxylin: np.ndarray,
     eosin: np.ndarray,
     look: Look,
-    whole: Layout,
+    whole: _Layout,
     region: np.ndarray,
     grid: _Grid,
     seed: int,
@@ -317,14 +320,14 @@ def _put_cells(
     points, angles = _nuclei(look, whole, region, grid, rng)
     _draw_borders(haematoxylin, eosin, look, whole, region, points, grid)
     _put_drops(haematoxylin, eosin, look, whole, region, grid, rng)
-    put_nuclei(haematoxylin, eosin, stamps.book_of(shape_of(look), mpp, rng, angles=ANGLES), points / mpp, angles, rng)
+    put_nuclei(haematoxylin, eosin, stamps.book_of(_shape_of(look), mpp, rng, angles=ANGLES), points / mpp, angles, rng)
     library = stamps.stamp_book(round(mpp, 2), seed)
     for kind, others, turned in _stromal(look, whole, region, grid, rng):
         put_nuclei(haematoxylin, eosin, library[kind], others / mpp, turned, rng)
     _put_granules(haematoxylin, eosin, look, points, mpp, rng)
 
 
-def shape_of(look: Look) -> stamps.Shape:
+def _shape_of(look: Look) -> stamps.Shape:
     """How the nuclei of a look vary."""
     vary_by = 0.04 + 0.42 * look.unequal
     size = np.array([1 - vary_by, 1 + vary_by])
@@ -343,7 +346,7 @@ def shape_of(look: Look) -> stamps.Shape:
 
 
 def _nuclei(
-    look: Look, whole: Layout, region: np.ndarray, grid: _Grid, rng: np.random.Generator
+    look: Look, whole: _Layout, region: np.ndarray, grid: _Grid, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places (n, 2: y, x; µm) and angles (n,) of the nuclei of nests."""
     slope_y, slope_x = np.gradient(whole.depth)
@@ -384,7 +387,7 @@ def _draw_borders(
     haematoxylin: np.ndarray,
     eosin: np.ndarray,
     look: Look,
-    whole: Layout,
+    whole: _Layout,
     region: np.ndarray,
     points: np.ndarray,
     grid: _Grid,
@@ -410,7 +413,7 @@ def _put_drops(
     haematoxylin: np.ndarray,
     eosin: np.ndarray,
     look: Look,
-    whole: Layout,
+    whole: _Layout,
     region: np.ndarray,
     grid: _Grid,
     rng: np.random.Generator,
@@ -428,7 +431,7 @@ def _put_drops(
 
 
 def _stromal(
-    look: Look, whole: Layout, region: np.ndarray, grid: _Grid, rng: np.random.Generator
+    look: Look, whole: _Layout, region: np.ndarray, grid: _Grid, rng: np.random.Generator
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield (kind of nucleus, points (n, 2), angles (n,)) of what lies between the nests."""
 
