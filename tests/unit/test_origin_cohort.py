@@ -133,6 +133,12 @@ def test_annotated_slides_are_of_all_classes_and_sets_and_never_of_the_control(p
         assert min(sizes[name] for name in SETS) >= DEMO["annotated"] / 7
 
 
+def test_three_annotated_slides_are_of_all_sets():
+    slides = origins.plan(ALL[:3], CONTROL, primary=3, metastatic=(3, 3), annotated=3, seed=1)
+    for domain in origins.DOMAINS:
+        assert {slide.set for slide in slides if slide.annotated and slide.domain == domain} == set(SETS)
+
+
 def test_an_outline_holds_about_half_of_the_tissue(made):
     for domain in origins.DOMAINS:
         paths = list((made / domain / "annotations").iterdir())
