@@ -167,6 +167,15 @@ def test_tissue_by_colour(colour, tissue):
     assert tiles.tissue_by_saturation(Image.new("RGB", (64, 64), colour), mpp=0.5) == tissue
 
 
+def test_a_pixel_is_background_when_it_is_pale_and_grey_or_black():
+    largest, smallest = (values.ravel() for values in np.mgrid[:256, :256])
+    for high, low in zip(largest[::7].tolist(), smallest[::7].tolist(), strict=True):
+        if low <= high:
+            pale_and_grey = high >= 180 and np.float32(high - low) < np.float32(0.05) * np.float32(high)
+            tile = Image.new("RGB", (8, 8), (high, low, high))
+            assert tiles.tissue_by_saturation(tile, mpp=2.0) == (not (pale_and_grey or high <= 10))
+
+
 def test_noise_on_glass_is_not_tissue():
     noise = np.random.default_rng(1).normal(BLANK, 6, (512, 512, 3)).clip(0, 255).astype(np.uint8)
     assert tiles.tissue_by_saturation(Image.fromarray(noise), mpp=0.5) < 0.01
@@ -195,6 +204,15 @@ def test_channel_220_counts_values_and_drops_half():
 
 
 # Sharpness and encoding
+
+
+@pytest.mark.parametrize("size", [(64, 64), (113, 57)])
+@pytest.mark.parametrize("quality", [1, 60, 90, 100])
+def test_a_tile_is_encoded_as_pillow_encodes_it(size, quality):
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)).resize(size)
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality, subsampling=0)
+    assert tiles.encode(image, quality=quality).tobytes() == buffer.getvalue()
 
 
 def test_an_encoded_tile_keeps_its_colour_at_full_resolution():
