@@ -297,6 +297,16 @@ def test_tiles_kept_are_those_that_openslide_would_give(tmp_path, monkeypatch):
         assert np.abs(ours.tissue - theirs.tissue).max() < 0.02
 
 
+@pytest.mark.parametrize("at_once", [1, 5, 1000])
+def test_how_much_of_the_overview_is_read_at_once_does_not_matter(at_once, tmp_path, monkeypatch):
+    image = rough_image(2000, 1200)
+    image[200:900, 300:1500] = 243
+    path = write_svs(tmp_path / "slide.svs", image, reductions=(4,))
+    expected = tile_slide(path, tmp_path / "expected.h5").read_bytes()
+    monkeypatch.setattr(tiles, "OVERVIEW_TILES", at_once)
+    assert tile_slide(path, tmp_path / "S.h5").read_bytes() == expected
+
+
 # Damage
 
 
