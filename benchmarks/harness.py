@@ -31,6 +31,7 @@ COLUMNS = ["contender", "round", "seconds", "work", "unit", "peak_mb"]
 COLD = 0
 # Packages whose versions a timing may depend on.
 PACKAGES = (
+    "cykooz-resizer",
     "h5py",
     "numpy",
     "openslide-bin",

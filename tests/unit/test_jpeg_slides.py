@@ -180,6 +180,23 @@ def test_at_full_size_tiles_are_those_of_openslide_to_the_byte(tmp_path):
             assert np.array_equal(pixels, np.asarray(slides.read_area(slide, box, (64, 64))))
 
 
+def test_an_area_is_what_pillow_makes_of_its_pixels_up_to_the_last(tmp_path):
+    path = write_svs(tmp_path / "slide.svs", rough_image(701, 503), chroma="444")
+    generator = np.random.default_rng(3)
+    near = generator.uniform(0, 400, (60, 2))
+    # The last pixel is where a sum of fractions may come out past the edge.
+    far = np.where(generator.random((60, 1)) < 0.5, (701, 503), near + generator.uniform(30, 100, (60, 2)))
+    sizes = generator.integers(20, 90, (60, 2))
+    boxes = np.concatenate([near, far], axis=1)
+    with slides.open_slide(path) as slide:
+        level = jpeg_slides.find_level(path, slide, 1.0)
+        whole = slide.read_region((0, 0), 0, (701, 503)).convert("RGB")
+    areas = jpeg_slides.read_areas(level, boxes, sizes, lambda _, image: np.asarray(image).astype(int), threads=2)
+    for box, size, area in zip(boxes, sizes, areas, strict=True):
+        expected = np.asarray(whole.resize(tuple(size.tolist()), slides.FILTER, box=tuple(box)))
+        assert np.abs(area - expected).mean() < 0.5
+
+
 def test_channels_that_the_directory_alone_says_are_rgb_keep_their_colours(tmp_path):
     image = np.full((480, 480, 3), (200, 60, 120), np.uint8)
     path = write_svs(tmp_path / "slide.svs", image, chroma="444", colours="RGB")
