@@ -53,6 +53,7 @@ lint: $(READY) ## ruff, snakefmt and snakemake --lint
 	$(BIN)/ruff format --check .
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint --configfile studies/demo.yaml
+	$(BIN)/snakemake --lint --configfile studies/origin-demo.yaml
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

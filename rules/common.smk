@@ -198,7 +198,7 @@ def remove_states():
     Not earlier: a job whose node is lost after its last step, but before Snakemake has seen its end, is done again, and
     what it wrote is removed.
     """
-    for pattern in ("*/training/*/*/state.pt", "filters/*/state.pt"):
+    for pattern in ("*/training/*/*/state.pt", "filters/*/state.pt", "origin/training/*/state.pt", "origin/*/state.pt"):
         for state in Path("results").glob(pattern):
             if (state.parent / "weights.safetensors").is_file():
                 state.unlink()
