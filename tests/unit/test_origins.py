@@ -3,7 +3,7 @@
 import pandas as pd
 import pytest
 
-from workflow_scripts.lib import origins, splits
+from workflow_scripts.lib import origin_scores, origins, splits
 from workflow_scripts.lib.errors import InputError
 
 CLASSES = ["sarcoma", "melanoma"]
@@ -91,6 +91,12 @@ def test_a_slide_of_no_class_or_another_or_of_nobody_says_why_it_is_out():
         "class glioma is not among those of the study",
         "the split gives the patient no part",
     ]
+
+
+def test_a_class_with_the_name_of_a_column_is_refused_before_anything_is_trained():
+    assert set(origins.TAKEN) == {*origin_scores.DESCRIBED, origin_scores.MACRO}
+    with pytest.raises(InputError, match="found tiles; rename the class"):
+        select(PRIMARY, METASTATIC, SETS, classes=[*CLASSES, "tiles"])
 
 
 def test_excluded_slides_are_not_in_the_table():

@@ -30,6 +30,7 @@ from workflow_scripts.lib import (
 from workflow_scripts.lib.configuration import Augmentation
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.interruption import Interrupted
+from workflow_scripts.lib.scores import macro_auc
 from workflow_scripts.lib.tile_scores import write_tile_scores
 from workflow_scripts.lib.tile_sources import TileSource
 
@@ -890,17 +891,33 @@ def three_classes(tmp_path_factory):
     return by_colour(folder, seed=1), by_colour(folder, seed=2)
 
 
-def test_any_number_of_classes_is_learnt_and_each_has_its_probability(tmp_path, three_classes):
-    train(tmp_path, *three_classes, classes=("dark", "middle", "bright"), learning_rate=0.01, max_epochs=8)
-    model = models.load(tmp_path)
+@pytest.fixture(scope="module")
+def of_brightness(tmp_path_factory, three_classes):
+    """The folder of a model of three classes."""
+    folder = tmp_path_factory.mktemp("brightness")
+    train(folder, *three_classes, classes=("dark", "middle", "bright"), learning_rate=0.01, max_epochs=8)
+    return folder
+
+
+def test_any_number_of_classes_is_learnt_and_each_has_its_probability(of_brightness):
+    model = models.load(of_brightness)
     assert model.description["classes"] == ["dark", "middle", "bright"]
-    scores = files.read_table(tmp_path / "scores.tsv")
+    scores = files.read_table(of_brightness / "scores.tsv")
     assert scores["validation_tile_auc"].item() > 0.8
-    bright = torch.full((2, 3, 32, 32), 128, dtype=torch.uint8)
+    grey = torch.full((2, 3, 32, 32), 128, dtype=torch.uint8)
     with torch.no_grad():
-        probabilities = model.probabilities(models.to_input(bright))
+        probabilities = model.probabilities(models.to_input(grey))
     assert probabilities.shape == (2, 3)
     assert torch.allclose(probabilities.sum(dim=1), torch.ones(2))
+
+
+def test_a_class_has_its_probability_at_its_place_in_the_list(of_brightness, three_classes):
+    seen = training_data.SlideTiles(three_classes[1])
+    images, labels, _ = seen.__getitems__(range(len(seen)))
+    with torch.no_grad():
+        probabilities = models.load(of_brightness).probabilities(models.to_input(images)).numpy()
+    assert macro_auc(labels.numpy().astype(int), probabilities) > 0.8
+    assert macro_auc(labels.numpy().astype(int), probabilities[:, ::-1]) < 0.6
 
 
 def test_a_class_without_tiles_in_training_is_named(tmp_path, three_classes):

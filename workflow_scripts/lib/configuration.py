@@ -752,17 +752,6 @@ class Origin(Section):
                 regime = self.regimes[regime.starts_from]
         return self
 
-    def trained(self) -> list[str]:
-        """The regimes that are compared, and those that they start from."""
-        found: list[str] = []
-        for name in self.compared:
-            chain = []
-            while name is not None and name not in found:
-                chain.append(name)
-                name = self.regimes[name].starts_from
-            found += chain[::-1]
-        return found
-
 
 class Controls(Section):
     """The negative controls of a cohort with known truth."""

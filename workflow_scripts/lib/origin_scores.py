@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.lib import divergence, evaluation, files, predictions, tile_classification
+from workflow_scripts.lib import divergence, evaluation, files, origins, predictions, tile_classification
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.evaluation import Draws
 from workflow_scripts.lib.origins import METASTATIC
@@ -83,9 +83,7 @@ def read_held_out(
     is a control, which no model knows. Raises InputError where there is no held-out slide, where the predictions are of
     other slides or of no tile or as `predictions.read_classes` does, and for a class that has the name of a column.
     """
-    taken = sorted(set(classes) & {*DESCRIBED, MACRO})
-    if taken:
-        raise InputError(f"expected names of classes that no column has, found {', '.join(taken)}; rename the class")
+    origins.check_names(classes)
     slides = files.read_table(path_to_slides, text=["slide_id", "patient_id", "class", "domain", "set"])
     chosen = (slides["domain"] == METASTATIC) & (slides["set"] == TEST) & slides["class"].isin(classes)
     slides = slides.loc[chosen, ["slide_id", "patient_id", "class"]].reset_index(drop=True)

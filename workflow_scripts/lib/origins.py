@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 PRIMARY, METASTATIC = "primary", "metastatic"
 DOMAINS = (PRIMARY, METASTATIC)
 SETS = (TRAIN, VALIDATION, TEST)
+# What stands beside the classes' names in the tables of their predictions.
+TAKEN = ("macro", "regime", "slide_id", "patient_id", "class", "tiles")
 COLUMNS = ["slide_id", "patient_id", "class", "domain", "set", "reason"]
 _REMEDY = "add slides of it, or give both cohorts a split (cohorts.<name>.split) that spreads its patients"
 
@@ -38,9 +40,11 @@ def select_slides(
     among `classes` and not `control`; its patient takes no part; or it is a primary slide beyond the number of
     metastatic slides of its class in its set (`balanced`), chosen by a hash of `seed` and its name.
 
-    Raises InputError when a patient is in one set by one cohort's split and in another by the other's, when a slide is
-    in both cohorts, and when a class lacks training slides in a domain.
+    Raises InputError for a class that has the name of a column (TAKEN), when a patient is in one set by one cohort's
+    split and in another by the other's, when a slide is in both cohorts, and when a class lacks training slides in a
+    domain.
     """
+    check_names(classes)
     tables = [_of_domain(domain, sheets[domain], splits[domain], [*classes, control]) for domain in DOMAINS]
     table = pd.concat(tables, ignore_index=True)
     _check_slides(table)
@@ -52,6 +56,13 @@ def select_slides(
     for (domain, name), slides in used.groupby(["domain", "set"], sort=False):
         log.info("%s, %s: %d slides of %d classes", domain, name, len(slides), slides["class"].nunique())
     return table
+
+
+def check_names(classes: Sequence[str]) -> None:
+    """Raise InputError for a class that has the name of a column of the tables."""
+    taken = [name for name in classes if name in TAKEN]
+    if taken:
+        raise InputError(f"expected names of classes that no column has, found {', '.join(taken)}; rename the class")
 
 
 def labels_of_set(table: pd.DataFrame, classes: Sequence[str], *, domain: str, name: str) -> dict[str, int]:
