@@ -31,7 +31,7 @@ ACROSS = 4
 STATED_K = (1, 6)
 INSET_LEFT = 0.44
 # Of the table beneath Fig. 4C; the whole is in `top_k.tsv`.
-SHOWN_K = (1, 2, 3, 4, 5, 6, 8, 10)
+SHOWN_K = (1, 2, 3, 4, 6, 8, 10)
 
 
 def readable(name: str) -> str:
@@ -403,7 +403,7 @@ def _draw_top_k(axes: Axes, top_k: pd.DataFrame, colours: Mapping[str, str], end
 def _write_top_k(axes: Axes, top_k: pd.DataFrame, colours: Mapping[str, str]) -> None:
     axes.set_axis_off()
     known = [k for k in SHOWN_K if (top_k["k"] == k).any()]
-    places = np.linspace(0.27, 0.96, len(known)) if len(known) > 1 else [0.5]
+    places = np.linspace(0.24, 0.95, len(known)) if len(known) > 1 else [0.5]
     lines = len(colours) + 2
     text = {"transform": axes.transAxes, "va": "center", "fontsize": 6.5}
     heights = 1 - (np.arange(lines) + 0.5) / lines
