@@ -66,3 +66,4 @@ rule cohort:
             if cohort in trained_cohorts()
             for name in ("sheet.tsv", "splits.tsv", "labels", "figures/cohort_flow.png")
         ],
+        [f"results/{cohort}/{name}" for cohort in sister_cohorts() for name in ("sheet.tsv", "splits.tsv")],

@@ -34,8 +34,14 @@ except InputError as error:
     raise WorkflowError(str(error)) from None
 
 
+def one_of(names):
+    """A wildcard's pattern that these names match and nothing else; without a name, nothing does."""
+    return "|".join(map(re.escape, names)) or "(?!)"
+
+
 wildcard_constraints:
-    cohort="[A-Za-z0-9][A-Za-z0-9._-]*",
+    # No other folder of results/ is a cohort's.
+    cohort=one_of(study.cohorts),
     slide="[A-Za-z0-9][A-Za-z0-9._-]*",
     trait="[A-Za-z0-9][A-Za-z0-9._-]*",
     round=r"\d+",
@@ -46,11 +52,6 @@ wildcard_constraints:
 def code_of(rule_name):
     """Fingerprint of the code that a rule's script runs; as a parameter it reruns the rule when that code changes."""
     return provenance.code_version(Path(workflow.basedir) / "workflow_scripts" / f"{rule_name}.py")
-
-
-def one_of(names):
-    """A wildcard's pattern that these names match and nothing else; without a name, nothing does."""
-    return "|".join(map(re.escape, names)) or "(?!)"
 
 
 def cohort_of(wildcards):
@@ -85,6 +86,11 @@ def trained_cohorts():
 def applied_cohorts():
     """The cohorts that trained models are applied to."""
     return [name for name, cohort in study.cohorts.items() if cohort.models is not None]
+
+
+def sister_cohorts():
+    """The cohorts of the sister studies that are configured, which are slides alone."""
+    return [study.origin.primary, study.origin.metastatic] if study.origin else []
 
 
 def known_cohorts():
@@ -475,7 +481,7 @@ def checked_annotations(_wildcards):
     return [
         f"results/{cohort}/{name}"
         for cohort in annotated_cohorts()
-        if cohort in study.study.cohorts
+        if cohort in (*study.study.cohorts, *sister_cohorts())
         for name in (
             "annotations/regions.tsv",
             *(f"figures/annotations/{slide}.png" for slide in annotation_files(cohort)),
@@ -743,15 +749,15 @@ def table1_where_traits_are_chosen_by_it(wildcards):
 # Figures
 
 
+def figures_of_slides(cohort):
+    """What shows a cohort's slides before anything is learnt from them."""
+    names = ("slide_verdicts.png", "quality.png", *(["stains.png"] if is_stained(cohort) else []))
+    return [f"results/{cohort}/figures/{name}" for name in names]
+
+
 def figures_of(cohort):
     """All figures of a cohort."""
-    of_slides = [
-        "slide_verdicts.png",
-        "quality.png",
-        *(["stains.png"] if is_stained(cohort) else []),
-        "fig3_heterogeneity_examples.png",
-        "heterogeneity_maps",
-    ]
+    of_maps = ["fig3_heterogeneity_examples.png", "heterogeneity_maps"]
     of_models = [
         "cohort_flow.png",
         "table1.html",
@@ -765,8 +771,9 @@ def figures_of(cohort):
         *(f"training/{trait}.png" for trait in study.cohorts[cohort].traits),
         *(["recovery.png"] if study.cohorts[cohort].truth else []),
     ]
-    named = of_slides + (of_models if cohort in trained_cohorts() else [])
-    return [f"results/{cohort}/figures/{name}" for name in named] + figures_of_filter(cohort)
+    named = of_maps + (of_models if cohort in trained_cohorts() else [])
+    others = [f"results/{cohort}/figures/{name}" for name in named]
+    return figures_of_slides(cohort) + others + figures_of_filter(cohort)
 
 
 def figures_of_filter(cohort):

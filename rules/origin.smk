@@ -370,7 +370,7 @@ rule embed_origin_tiles:
 
 
 def results_of_origin(_wildcards):
-    """Every table and figure of the study, the figures of its filters, and the checked annotations of its cohorts."""
+    """Every table and figure of the study, and what shows the slides and the tumour filters of its cohorts."""
     makers = (
         rules.describe_origin_data,
         rules.score_origin,
@@ -387,8 +387,8 @@ def results_of_origin(_wildcards):
         rules.draw_origin_divergence,
         rules.draw_origin_divergence_auroc,
     )
-    cohorts = (study.origin.primary, study.origin.metastatic)
-    return [path for maker in makers for path in maker.output] + sum(map(figures_of_filter, cohorts), [])
+    of_cohorts = [figures(cohort) for cohort in sister_cohorts() for figures in (figures_of_slides, figures_of_filter)]
+    return [path for maker in makers for path in maker.output] + sum(of_cohorts, [])
 
 
 rule origin:
