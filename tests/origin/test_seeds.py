@@ -58,6 +58,8 @@ def paired(macros: pd.DataFrame, first: str, second: str, level: str) -> tuple[f
 def test_what_transfer_gains_is_told(macros, level):
     assert np.isfinite(paired(macros, "transfer", "metastatic", level)).all()
     assert np.isfinite(paired(macros, "transfer", "primary", level)).all()
+    # The same steps at the same rates: what the classes of primaries teach.
+    assert np.isfinite(paired(macros, "transfer", "from_shuffled", level)).all()
 
 
 @pytest.mark.parametrize("level", ["tile", "slide"])

@@ -1,5 +1,6 @@
 """Figures of the metastatic origin study: what each says, and that none breaks on little or nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -139,6 +140,12 @@ def a_class_map(*, tiles: int = 30, columns: int = 8, rows: int = 6, true: str =
         "S1", true, "transfer", CLASSES, places[:tiles], probabilities, places[tiles : tiles + 3], lattice,
         columns * 200 + 30, rows * 200, np.full((60, 80, 3), 220, np.uint8),
     )  # fmt: skip
+
+
+def test_a_slide_that_could_not_be_tiled_says_so():
+    lattice = Lattice(columns=0, rows=0, tile_px=128, mpp=100 / 128, slide_mpp=float("nan"))
+    slide = replace(a_class_map(tiles=0), lattice=lattice, width=0, height=0, thumbnail=None)
+    assert "S1 could not be tiled" in words(class_maps.class_map(slide))
 
 
 def test_a_class_map_has_the_classes_by_mean_probability_and_frames_the_true_one():

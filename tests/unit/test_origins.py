@@ -37,13 +37,14 @@ METASTATIC = sheet(
     ("m1", "A", "sarcoma"), ("m2", "B", "melanoma"), ("m3", "C", "sarcoma"), ("m4", "D", "melanoma"),
     ("m5", "E", "sarcoma"), ("l1", "A", "liver"),
 )  # fmt: skip
-PRIMARY = sheet(("p1", "A", "sarcoma"), ("p2", "B", "melanoma"), ("l2", "D", "liver"))
+PRIMARY = sheet(("p1", "A", "sarcoma"), ("p2", "B", "melanoma"), ("l2", "D", "liver"), ("p3", "C", "sarcoma"))
 
 
 def test_a_slide_is_in_the_set_of_its_patient():
     table = select(PRIMARY, METASTATIC, SETS).set_index("slide_id")
     assert table["set"].to_dict() == {
-        "p1": "train", "p2": "train", "l2": "test", "m1": "train", "m2": "train", "m3": "validation", "m4": "test",
+        "p1": "train", "p2": "train", "l2": "test", "p3": "validation",
+        "m1": "train", "m2": "train", "m3": "validation", "m4": "test",
         "m5": "test", "l1": "train",
     }  # fmt: skip
     assert set(table.loc[["p1", "p2", "l2"], "domain"]) == {"primary"}
@@ -59,12 +60,14 @@ def test_labels_are_places_in_the_order_of_the_classes_and_the_control_has_none(
 
 def test_of_each_class_and_set_there_are_no_more_primaries_than_metastases():
     many = [(f"q{number}", "A" if number % 2 else "B", "sarcoma") for number in range(9)]
-    table = select(sheet(*many, ("p2", "B", "melanoma"), ("v", "C", "melanoma")), METASTATIC, SETS)
+    table = select(
+        sheet(*many, ("p2", "B", "melanoma"), ("p3", "C", "sarcoma"), ("v", "C", "melanoma")), METASTATIC, SETS
+    )
     primary = table[table["domain"] == "primary"]
     assert (primary["set"] == "train").sum() == 2
     # No metastasis of this class validates.
     assert primary.set_index("slide_id").at["v", "reason"] == "balanced: 0 metastatic slides of melanoma in validation"
-    everything = select(sheet(*many, ("p2", "B", "melanoma")), METASTATIC, SETS, balanced=False)
+    everything = select(sheet(*many, ("p2", "B", "melanoma"), ("p3", "C", "sarcoma")), METASTATIC, SETS, balanced=False)
     assert (everything["reason"] == "").all()
 
 
@@ -73,11 +76,11 @@ def test_a_primary_that_joins_moves_at_most_one_other_out():
     more = sheet(("m6", "B", "sarcoma"), *METASTATIC[["slide_id", "patient_id", "class"]].itertuples(index=False))
 
     def used(*slides):
-        table = select(sheet(*slides, ("p2", "B", "melanoma")), more, SETS)
+        table = select(sheet(*slides, ("p2", "B", "melanoma"), ("p3", "C", "sarcoma")), more, SETS)
         return set(table.loc[(table["reason"] == "") & (table["domain"] == "primary"), "slide_id"])
 
     before, after = used(*few), used(*few, ("q9", "B", "sarcoma"))
-    assert len(before) == len(after) == 3
+    assert len(before) == len(after) == 4
     assert len(before - after) <= 1
 
 
@@ -130,6 +133,16 @@ def test_a_class_without_training_slides_is_named_with_its_domain():
         select(PRIMARY[:1], METASTATIC, SETS)
 
 
+def test_a_domain_without_validation_slides_is_refused_before_anything_is_trained():
+    with pytest.raises(InputError, match="primary: no validation slide of any class"):
+        select(PRIMARY[:3], METASTATIC, SETS)
+
+
+def test_a_class_without_training_metastases_is_not_blamed_on_its_primaries():
+    with pytest.raises(InputError, match="metastatic: no training slide of melanoma"):
+        select(PRIMARY, METASTATIC[METASTATIC["slide_id"] != "m2"], SETS)
+
+
 def test_a_class_that_nobody_tests_is_a_warning_and_none_at_all_an_error(caplog):
     table = select(PRIMARY, METASTATIC[METASTATIC["slide_id"] != "m4"], SETS)
     assert "no AUROC, of melanoma" in caplog.text
@@ -152,7 +165,7 @@ def test_the_data_are_counted_by_class_and_domain_with_the_control_last():
     tiles = dict.fromkeys(table["slide_id"], 10) | {"m5": 0}
     data = origins.describe_data(table, tiles, classes=CLASSES, control="liver")
     assert list(data.itertuples(index=False, name=None)) == [
-        ("sarcoma", "primary", 1, 1, 10), ("sarcoma", "metastatic", 3, 3, 20),
+        ("sarcoma", "primary", 2, 2, 20), ("sarcoma", "metastatic", 3, 3, 20),
         ("melanoma", "primary", 1, 1, 10), ("melanoma", "metastatic", 2, 2, 20),
         ("liver", "primary", 1, 1, 10), ("liver", "metastatic", 1, 1, 10),
     ]  # fmt: skip

@@ -647,6 +647,7 @@ class AutoencoderTraining(Optimisation):
 
     batch_size: int = Field(128, ge=2, description="Tiles per step over all GPUs.")
     balanced_batches: bool = Field(True, description="As many tiles of each class in every batch.")
+    learning_rate: float = Field(3e-4, gt=0, description="Adam's initial learning rate; 0.001 makes variances explode.")
     evaluations_per_epoch: Positive = Field(1, description="Evaluations on the validation set per epoch.")
     max_epochs: Positive = Field(50, description="Bound on training.")
     checkpoint_on: Literal["loss", "last"] = Field("loss", description="The weights kept are the best by this.")
@@ -738,6 +739,8 @@ class Origin(Section):
             _check_once(getattr(self, key), key)
         if self.control in self.classes:
             raise ValueError(f"control: {self.control!r} is among `classes`; a control is no class of tumours")
+        if "coords" in self.regimes:
+            raise ValueError("regimes.coords: 'coords' means something else in the predictions; rename the regime")
         for name in self.compared:
             _check_known(name, self.regimes, "compared", "regimes")
         for name, regime in self.regimes.items():

@@ -145,10 +145,13 @@ def _check_patients(table: pd.DataFrame) -> None:
 
 def _check_classes(used: pd.DataFrame, classes: Sequence[str]) -> None:
     counts = used.groupby(["domain", "set", "class"]).size()
-    for domain in DOMAINS:
+    # Metastases first: without them balancing leaves no primaries.
+    for domain in (METASTATIC, PRIMARY):
         lacking = [name for name in classes if (domain, TRAIN, name) not in counts.index]
         if lacking:
             raise InputError(f"{domain}: no training slide of {', '.join(lacking)}; {_REMEDY}")
+        if not any((domain, VALIDATION, name) in counts.index for name in classes):
+            raise InputError(f"{domain}: no validation slide of any class; {_REMEDY}")
     untested = [name for name in classes if (METASTATIC, TEST, name) not in counts.index]
     if len(untested) == len(classes):
         raise InputError(f"no held-out metastatic slide of any class; {_REMEDY}")

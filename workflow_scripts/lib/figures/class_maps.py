@@ -99,7 +99,10 @@ def class_map(slide: ClassMap) -> Figure:
     """Fig. 4A: the slide, and a map for each class of its probability on each tile, the likeliest class first.
 
     Above a map: the class' place, its name, and its mean probability, which is the slide's. The true class has a frame.
+    A slide that was excluded at tiling has a sentence in place of all this.
     """
+    if not slide.width * slide.height:
+        return style.nothing(f"{slide.slide_id} could not be tiled; its cohort's slides.tsv says why.")
     width, height = (side * slide.lattice.slide_mpp / 1000 for side in (slide.width, slide.height))
     means = slide.probabilities.mean(axis=0) if len(slide.coords) else np.full(len(slide.classes), np.nan)
     # Stable, so that ties stay in the order of the classes.
