@@ -40,6 +40,7 @@ include: "rules/doctor.smk"
 # The sister studies, where the configuration has their sections.
 if study.origin is not None:
 
+    include: "rules/origin_inputs.smk"
     include: "rules/origin.smk"
     include: "rules/origin_figures.smk"
     include: "rules/origin_demo.smk"
