@@ -590,24 +590,32 @@ def tiles_of_annotated(*sets):
     return inputs
 
 
-def has_own_tumour_file(cohort):
-    """Whether each slide's tumour probabilities are a file of their own; else one file is of a chunk of slides.
+def tumour_part(cohort, slide):
+    """The name of the file that has a slide's tumour probabilities: its own, or that of a chunk of slides.
 
-    They are where models learn from tumour tiles, so that a replaced slide trains no model that does not see it.
+    Where models learn from tumour tiles, a replaced slide trains none that does not see it: in the main chain, whose
+    models have sets of their own each, by a file per slide; in a sister study by chunks of slides of one set.
     """
-    return kind_of_filter(cohort) == model_sets.BY_FILES or learns_from_tumour(cohort)
+    if kind_of_filter(cohort) == model_sets.BY_FILES or learns_from_tumour(cohort):
+        return slide
+    chunk = planning.chunk_of(slide, chunks=study.predictions.chunks)
+    return f"{origin_sets()[slide] or 'unused'}_{chunk}" if cohort in sister_cohorts() else str(chunk)
 
 
 def tumour_file(cohort, slide):
-    """The file that has a slide's tumour probabilities."""
-    chunk = planning.chunk_of(slide, chunks=study.predictions.chunks)
-    return f"results/{cohort}/tumour/{slide if has_own_tumour_file(cohort) else chunk}.h5"
+    return f"results/{cohort}/tumour/{tumour_part(cohort, slide)}.h5"
+
+
+@cache
+def slides_by_tumour_part(cohort):
+    found = {}
+    for slide in planning.usable_files(sheet_of_cohort(cohort)):
+        found.setdefault(tumour_part(cohort, slide), []).append(slide)
+    return found
 
 
 def slides_of_tumour_file(wildcards):
-    if has_own_tumour_file(wildcards.cohort):
-        return [wildcards.part]
-    return planning.slides_by_chunk(sheet_of(wildcards), chunks=study.predictions.chunks)[int(wildcards.part)]
+    return slides_by_tumour_part(wildcards.cohort)[wildcards.part]
 
 
 def own_tumour_file(wildcards):

@@ -46,8 +46,7 @@ checkpoint select_origin_slides:
 
 rule describe_origin_data:
     input:
-        unpack(tiles_by_tissue),
-        slides=lambda wildcards: checkpoints.select_origin_slides.get().output.slides,
+        unpack(tiles_of_study),
     output:
         data="results/origin/tables/data.tsv",
     log:
@@ -57,7 +56,7 @@ rule describe_origin_data:
     conda:
         "../envs/histocarta.yaml"
     params:
-        slides=slide_ids_by_tissue,
+        slides=slides_of_study,
         thresholds=thresholds_by_domain,
         classes=study.origin.classes,
         control=study.origin.control,
@@ -155,8 +154,7 @@ rule score_origin:
 
 rule train_origin_autoencoder:
     input:
-        unpack(tiles_by_tissue),
-        slides=lambda wildcards: checkpoints.select_origin_slides.get().output.slides,
+        unpack(tiles_of_study),
     output:
         weights="results/origin/autoencoder/weights.safetensors",
         model="results/origin/autoencoder/model.json",
@@ -176,10 +174,7 @@ rule train_origin_autoencoder:
         decoders=study.origin.autoencoder.training.workers,
         cpus_per_task=processors_of(study.origin.autoencoder.training),
     params:
-        slides=slide_ids_by_tissue,
-        thresholds=thresholds_by_domain,
-        classes=origin_classes,
-        tiles_per_class=study.origin.autoencoder.tiles_per_class,
+        sampling=sampling_of_study,
         features=study.origin.autoencoder.features,
         kl_weight=study.origin.autoencoder.kl_weight,
         training=study.origin.autoencoder.training.model_dump(exclude={"workers"}),
@@ -191,8 +186,7 @@ rule train_origin_autoencoder:
 
 rule encode_origin_tiles:
     input:
-        unpack(tiles_by_tissue),
-        slides=lambda wildcards: checkpoints.select_origin_slides.get().output.slides,
+        unpack(tiles_of_study),
         weights=rules.train_origin_autoencoder.output.weights,
     output:
         latents="results/origin/latents.h5",
@@ -206,13 +200,9 @@ rule encode_origin_tiles:
     resources:
         gpu=1,
     params:
-        slides=slide_ids_by_tissue,
-        thresholds=thresholds_by_domain,
-        classes=origin_classes,
-        tiles_per_class=study.origin.autoencoder.tiles_per_class,
+        sampling=sampling_of_study,
         batch_size=study.predictions.batch_size,
         threads=study.predictions.threads,
-        seed=study.study.seed,
         code=code_of("encode_origin_tiles"),
     script:
         "../workflow_scripts/encode_origin_tiles.py"
@@ -231,6 +221,7 @@ rule measure_origin_divergence:
         "../envs/histocarta.yaml"
     params:
         estimator=study.origin.divergence.estimator,
+        compared=study.origin.divergence.compared,
         classes=origin_classes,
         code=code_of("measure_origin_divergence"),
     script:
@@ -241,6 +232,7 @@ rule correlate_origin_divergence:
     input:
         divergence=rules.measure_origin_divergence.output.divergence,
         auroc=rules.score_origin.output.auroc,
+        data=rules.describe_origin_data.output.data,
     output:
         points="results/origin/tables/divergence_auroc.tsv",
         correlation="results/origin/tables/divergence_correlation.tsv",

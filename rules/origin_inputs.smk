@@ -1,4 +1,5 @@
 # What the rules of metastatic origin take: which slides, which of their files, with which labels and settings.
+from workflow_scripts.lib.domains import DOMAINS
 
 # Those of tumours, and the control's.
 origin_classes = [*study.origin.classes, *given(study.origin.control)]
@@ -12,6 +13,12 @@ def origin_cohort(domain):
 def origin_table():
     """The table of the study's slides, which a checkpoint makes."""
     return planning.text_table(checkpoints.select_origin_slides.get().output.slides)
+
+
+@cache
+def origin_sets():
+    """The set of each slide of the study, by slide id; '' of one that is not used."""
+    return dict(zip(origin_table()["slide_id"], origin_table()["set"], strict=True))
 
 
 def origin_labels(domain, name):
@@ -62,32 +69,39 @@ def stores_of_held_out(_wildcards):
     return [f"results/{cohort}/tiles/{slide}.h5" for cohort, slide in held_out_metastases()]
 
 
-def slides_by_tissue():
-    """All slides of the study as (cohort, slide): tumours of both domains, of which tumour tiles count, and the control's."""
+def slides_of_study(_wildcards):
+    """The slides that the study uses, each with its group: its domain, of which tumour tiles count, or a control's."""
     table = origin_table()
-    used = table[table["reason"] == ""]
-    found = {name: [] for name in ("primary", "metastatic", "primary_control", "metastatic_control")}
-    for slide in used.to_dict("records"):
-        tissue = f"{slide['domain']}_control" if slide["class"] == study.origin.control else slide["domain"]
-        found[tissue].append((origin_cohort(slide["domain"]), slide["slide_id"]))
-    return found
+    used = table[table["set"] != ""].drop(columns="reason").to_dict("records")
+    kinds = {study.origin.control: "_control"}
+    return [slide | {"group": slide["domain"] + kinds.get(slide["class"], "")} for slide in used]
 
 
-def tiles_by_tissue(_wildcards):
-    """The files of all slides of the study, by `slides_by_tissue` and by what they are."""
+def tiles_of_study(wildcards):
+    """The files of all slides of the study, by group and by what they are."""
+    places = {}
+    for slide in slides_of_study(wildcards):
+        places.setdefault(slide["group"], []).append((origin_cohort(slide["domain"]), slide["slide_id"]))
     return {
-        f"{tissue}_{name}": files
-        for tissue, places in slides_by_tissue().items()
-        for name, files in tile_inputs(places, filtered=not tissue.endswith("control")).items()
+        f"{group}_{name}": files
+        for group, of_group in places.items()
+        for name, files in tile_inputs(of_group, filtered=group in DOMAINS).items()
     }
 
 
-def slide_ids_by_tissue(_wildcards):
-    return {tissue: [slide for _, slide in places] for tissue, places in slides_by_tissue().items()}
-
-
 def thresholds_by_domain(_wildcards):
-    return {domain: threshold_of(origin_cohort(domain)) for domain in ("primary", "metastatic")}
+    return {domain: threshold_of(origin_cohort(domain)) for domain in DOMAINS}
+
+
+def sampling_of_study(wildcards):
+    """What the tiles that the autoencoder learns from, and then encodes, are sampled by."""
+    return {
+        "slides": slides_of_study(wildcards),
+        "thresholds": thresholds_by_domain(wildcards),
+        "classes": origin_classes,
+        "tiles_per_class": study.origin.autoencoder.tiles_per_class,
+        "seed": study.study.seed,
+    }
 
 
 def results_of_origin(_wildcards):

@@ -1,8 +1,8 @@
 # Tumour filters: which tiles are tumour, by a classifier that annotated slides train, or by files of the user's own.
 #
 # Requires tile stores and the labels of annotated tiles. Makes, of each trained filter, its model and how it did on the
-# annotated slides of each set (results/filters/<filter>/), and of each slide a probability per tile, a file per chunk of
-# slides. A threshold on that is the filter: a new one trains no filter, and reruns those stages alone that use tumour
+# annotated slides of each set (results/filters/<filter>/), and of each slide a probability per tile, in files of some
+# slides each. A threshold on that is the filter: a new one trains no filter, and reruns those stages alone that use tumour
 # tiles.
 
 

@@ -2,20 +2,14 @@
 
 from pathlib import Path
 
-from workflow_scripts.lib import autoencoders, encoding, files, origins, stains, tile_sources
+from workflow_scripts.lib import autoencoders, encoding, stains
 from workflow_scripts.lib.journal import logging_to
 
 # Worker processes may import this file again, and must not start over.
 if __name__ == "__main__":
     with logging_to(snakemake.log[0]):
         asked = snakemake.params
-        slides, rows = encoding.sample_slides(
-            files.read_table(snakemake.input.slides, text=origins.COLUMNS),
-            tile_sources.list_grouped_sources(dict(snakemake.input.items()), asked.slides, asked.thresholds),
-            classes=asked.classes,
-            tiles_per_class=asked.tiles_per_class,
-            seed=asked.seed,
-        )
+        slides, rows = encoding.sample_slides(dict(snakemake.input.items()), **asked.sampling)
         # It learns no class, so that held-out slides may teach it; those of validation say when to stop.
         is_validation = (rows["set"] == "validation").tolist()
         autoencoders.train_autoencoder(

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from workflow_scripts.lib.divergence import METASTATIC, PRIMARY, READINGS
+from workflow_scripts.lib.divergence import READINGS
+from workflow_scripts.lib.domains import METASTATIC, PRIMARY
 from workflow_scripts.lib.origin_scores import MACRO
 from workflow_scripts.lib.scores import auc
 
@@ -164,8 +165,8 @@ def data_table(classes: Sequence[str] = (*CLASSES, CONTROL), *, seed: int = 0) -
     for place, name in enumerate(classes):
         slides = max(3, 80 - 9 * place)
         for domain in (PRIMARY, METASTATIC):
-            rows.append((name, domain, slides, slides - 1, int(slides * draw.integers(300, 3000))))
-    return pd.DataFrame(rows, columns=["class", "domain", "slides", "patients", "tiles"])
+            rows.append((name, domain, slides, slides - 1, int(slides * draw.integers(300, 3000)), 0))
+    return pd.DataFrame(rows, columns=["class", "domain", "slides", "patients", "tiles", "without_tiles"])
 
 
 def plane(classes: Sequence[str] = (*CLASSES, CONTROL), *, tiles: int = 300, seed: int = 0) -> pd.DataFrame:

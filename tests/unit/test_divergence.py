@@ -11,7 +11,8 @@ from scipy.special import xlogy
 from scipy.stats import norm
 
 from workflow_scripts.lib import divergence, latents
-from workflow_scripts.lib.divergence import METASTATIC, PRIMARY, kl_divergence
+from workflow_scripts.lib.divergence import kl_divergence
+from workflow_scripts.lib.domains import METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import read_table
 
@@ -244,11 +245,22 @@ def test_the_table_is_written_from_a_file_of_latents(tiles, tmp_path):
     path = written_latents(tmp_path, tiles)
     order = ["near", "far", "control"]
     out = tmp_path / "tables" / "divergence.tsv"
-    divergence.write_divergences(out, path_to_latents=path, estimator="gaussian", order=order)
+    divergence.write_divergences(out, path_to_latents=path, estimator="gaussian", most=400, order=order)
     found = read_table(out, text=["class", "other"])
     values = tiles[0].astype(np.float32)
     expected = divergence.divergence_table(values, *tiles[1:], estimator="gaussian", order=order)
     pd.testing.assert_frame_equal(found, expected, check_dtype=False, check_column_type=False)
+
+
+def test_classes_are_compared_at_equal_numbers_of_tiles_from_all_over_each(tiles, tmp_path):
+    out = tmp_path / "divergence.tsv"
+    path = written_latents(tmp_path, tiles)
+    divergence.write_divergences(out, path_to_latents=path, estimator="gaussian", most=40, order=[])
+    found = read_table(out, text=["class", "other"])
+    assert set(found.loc[found["comparison"] == "counterpart", ["n_first", "n_second"]].to_numpy().ravel()) == {40}
+    every_tenth = [values[::10].astype(np.float32) if values.ndim > 1 else values[::10] for values in tiles]
+    expected = divergence.divergence_table(*every_tenth, estimator="gaussian")
+    np.testing.assert_allclose(found["kl"], expected["kl"], rtol=1e-6)
 
 
 def test_latents_read_back_as_they_were_written_and_the_same_ones_are_the_same_bytes(tiles, tmp_path):
@@ -316,7 +328,7 @@ def test_tiles_that_are_not_described_are_refused(tiles):
 def points(kl: list[float], auroc: list[float]):
     names = [f"class {number}" for number in range(len(kl))]
     means = divergence.pd.DataFrame({"class": [*names, "control"], "kl": [*kl, 0.0]})
-    return divergence.divergence_with_auroc(means, dict(zip(names, auroc, strict=True)))
+    return divergence.points_of_classes(means, dict(zip(names, auroc, strict=True)))
 
 
 def test_the_correlation_is_over_classes_with_an_auroc_and_has_fishers_interval():

@@ -29,15 +29,21 @@ def encode(path, slides, groups, folder, **changes):
     encoding.encode_slides(path, slides, described, **options)
 
 
-def test_tiles_are_sampled_of_each_class_half_of_each_domain_and_of_used_slides_alone(trained):
+def test_tiles_are_sampled_of_each_class_half_of_each_domain_whatever_group_their_files_are_in(trained):
     _, slides = trained
-    table = pd.DataFrame(GROUPS, columns=["class", "domain"])
-    table = table.assign(slide_id=[slide.slide_id for slide in slides], set=["train", "test", "validation", ""])
-    sources = {slide.slide_id: slide.source for slide in slides}
-    sampled, rows = encoding.sample_slides(table, sources, classes=["colon", "liver"], tiles_per_class=10, seed=1)
-    assert [slide.slide_id for slide in sampled] == rows["slide_id"].tolist() == table["slide_id"].tolist()[:3]
-    assert [slide.label for slide in sampled] == [1, 0, 1]
-    assert [len(slide.sampled) for slide in sampled] == [5, 5, 5]
+    ids = [slide.slide_id for slide in slides]
+    described = [
+        {"slide_id": slide, "class": name, "domain": domain, "group": "odd" if place % 2 else "even"}
+        for place, (slide, (name, domain)) in enumerate(zip(ids, GROUPS, strict=True))
+    ]
+    stores = [str(slide.source.store) for slide in slides]
+    files = {"even_stores": stores[::2], "odd_stores": stores[1::2]}
+    options = {"thresholds": {}, "classes": ["colon", "liver"], "tiles_per_class": 10, "seed": 1}
+    sampled, rows = encoding.sample_slides(files, slides=described, **options)
+    assert [slide.slide_id for slide in sampled] == rows["slide_id"].tolist() == ids
+    assert [str(slide.source.store) for slide in sampled] == stores
+    assert [slide.label for slide in sampled] == [1, 0, 1, 1]
+    assert sorted(len(slide.sampled) for slide in sampled) == [2, 3, 5, 5]
 
 
 def test_latents_are_those_of_the_sampled_tiles_with_their_places(trained, tmp_path):

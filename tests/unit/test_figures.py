@@ -56,7 +56,7 @@ def test_colours_that_stand_side_by_side_are_told_apart_by_everyone(view):
     curves = [colour for _, colour, _ in tumour_filter.SETS.values()]
     pairs += [(one, other) for i, one in enumerate(curves) for other in curves[:i]]
     pairs += [(one, other) for i, one in enumerate(origin.REGIMES) for other in origin.REGIMES[:i]]
-    pairs += [tuple(origin.DOMAINS.values()), (divergence.RED, divergence.BLUE)]
+    pairs += [tuple(origin.DOMAIN_COLOURS.values()), (divergence.RED, divergence.BLUE)]
     assert min(lightness_distance(one, other, view) for one, other in pairs) > 19
 
 

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter
 from workflow_scripts.lib import cohorts, configuration, splits
 from workflow_scripts.lib.annotations import read_annotations
 from workflow_scripts.lib.demo import dyes, histology, morphology, origins
-from workflow_scripts.lib.divergence import METASTATIC, PRIMARY
+from workflow_scripts.lib.domains import DOMAINS, METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 
 ALL, CONTROL = list(morphology.KINDS), "normal_liver"
@@ -77,7 +77,7 @@ def test_another_seed_gives_other_slides(made, tmp_path):
 
 
 def test_a_sheet_lists_the_slides_that_are_there_and_their_mpp_is_in_the_file(made):
-    for domain in origins.DOMAINS:
+    for domain in DOMAINS:
         table = pd.read_csv(made / f"{domain}.tsv", sep="\t")
         assert list(table.columns) == ["file", "slide_id", "patient_id", "class"]
         there = {f"{domain}/slides/{path.name}" for path in (made / domain / "slides").iterdir()}
@@ -92,7 +92,7 @@ def test_a_sheet_lists_the_slides_that_are_there_and_their_mpp_is_in_the_file(ma
 
 def test_the_split_has_each_patient_of_both_domains_once(made):
     split = splits.read_user_split(made / "split.tsv")
-    sheets = [pd.read_csv(made / f"{domain}.tsv", sep="\t") for domain in origins.DOMAINS]
+    sheets = [pd.read_csv(made / f"{domain}.tsv", sep="\t") for domain in DOMAINS]
     assert set(split["patient_id"]) == set(pd.concat(sheets)["patient_id"])
     assert len(set(split["patient_id"])) < sum(map(len, sheets))
 
@@ -103,7 +103,7 @@ def test_each_class_has_slides_of_each_set_in_each_domain(seed):
         given = OF_PLAN | {"seed": seed, "primary": metastatic[0] + 1, "metastatic": metastatic}
         slides = origins.plan(ALL, CONTROL, **given)
         found = {(slide.class_name, slide.domain, slide.set) for slide in slides}
-        assert found == {(c, d, s) for c in [*ALL, CONTROL] for d in origins.DOMAINS for s in SETS}
+        assert found == {(c, d, s) for c in [*ALL, CONTROL] for d in DOMAINS for s in SETS}
 
 
 def test_some_patients_have_a_primary_and_a_metastasis_and_all_stand_in_one_set(planned):
@@ -124,7 +124,7 @@ def test_metastases_are_imbalanced_primaries_are_not_and_the_control_is_in_the_m
 
 
 def test_annotated_slides_are_of_all_classes_and_sets_and_never_of_the_control(planned):
-    for domain in origins.DOMAINS:
+    for domain in DOMAINS:
         drawn_on = planned[planned["annotated"] & (planned["domain"] == domain)]
         assert len(drawn_on) == DEMO["annotated"]
         assert set(drawn_on["class_name"]) == set(ALL)
@@ -135,12 +135,12 @@ def test_annotated_slides_are_of_all_classes_and_sets_and_never_of_the_control(p
 
 def test_three_annotated_slides_are_of_all_sets():
     slides = origins.plan(ALL[:3], CONTROL, primary=3, metastatic=(3, 3), annotated=3, seed=1)
-    for domain in origins.DOMAINS:
+    for domain in DOMAINS:
         assert {slide.set for slide in slides if slide.annotated and slide.domain == domain} == set(SETS)
 
 
 def test_an_outline_holds_about_half_of_the_tissue(made):
-    for domain in origins.DOMAINS:
+    for domain in DOMAINS:
         paths = list((made / domain / "annotations").iterdir())
         assert len(paths) == SMALL["annotated"]
         for path in paths:
@@ -192,7 +192,7 @@ def test_metastases_are_less_differentiated_and_shifted_by_their_class():
 
 
 def test_normal_liver_is_drawn_alike_in_both_domains():
-    slides = [origins.Slide(7, "S", "P", CONTROL, domain, splits.TRAIN) for domain in origins.DOMAINS]
+    slides = [origins.Slide(7, "S", "P", CONTROL, domain, splits.TRAIN) for domain in DOMAINS]
     stain = dyes.draw_stain(np.random.default_rng(0))
     pixels = []
     for slide in slides:
@@ -206,7 +206,7 @@ def test_normal_liver_is_drawn_alike_in_both_domains():
 
 def test_a_metastasis_lies_in_liver_and_a_primary_in_its_organ():
     rng = np.random.default_rng(0)
-    slides = [origins.Slide(7, "S", "P", "leiomyosarcoma", domain, splits.TRAIN) for domain in origins.DOMAINS]
+    slides = [origins.Slide(7, "S", "P", "leiomyosarcoma", domain, splits.TRAIN) for domain in DOMAINS]
     homes = [origins.look_of(slide, control=CONTROL, seed=5, rng=rng)[1] for slide in slides]
     assert homes == ["muscle", morphology.LIVER]
 

@@ -360,8 +360,8 @@ def test_where_domains_lie_over_each_other_both_colours_are_seen():
             tuple(colour)
             for colour in np.round(densities(plane, ["a"]).axes[0].images[0].get_array(), 3).reshape(-1, 3)
         }
-        pure = {name: divergence._mixed({name: divergence.TINTS[0]}) for name in origin.DOMAINS}
-        pure["both"] = divergence._mixed(dict.fromkeys(origin.DOMAINS, divergence.TINTS[0]))
+        pure = {name: divergence._mixed({name: divergence.TINTS[0]}) for name in origin.DOMAIN_COLOURS}
+        pure["both"] = divergence._mixed(dict.fromkeys(origin.DOMAIN_COLOURS, divergence.TINTS[0]))
         for name, colour in pure.items():
             assert (tuple(np.round(colour, 3)) in colours) == (name in drawn)
 

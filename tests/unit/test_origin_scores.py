@@ -157,13 +157,22 @@ def test_a_class_of_one_patient_has_an_auroc_without_an_interval_and_says_so():
     assert table.loc[table["class"] != "liver", ["low", "high"]].notna().all(axis=None)
 
 
+def test_the_mean_has_no_interval_where_no_class_tells_how_its_patients_differ():
+    data = random_held_out(seed=2)
+    found = all_tables(data._replace(slides=data.slides.assign(patient_id=data.slides["class"])))
+    means = found["auroc"][found["auroc"]["class"] == "macro"]
+    assert means["auroc"].notna().all()
+    assert means[["low", "high"]].isna().all(axis=None)
+    assert found["tests"][["low", "high", "p"]].isna().all(axis=None)
+
+
 def test_one_patient_has_no_interval_anywhere():
     data = random_held_out(seed=2)
     found = all_tables(data._replace(slides=data.slides.assign(patient_id="one")))
     for name in ("auroc", "tests", "top_k"):
         assert found[name][["low", "high"]].isna().all(axis=None)
     assert found["tests"]["p"].isna().all()
-    assert "no interval: one patient" in found["tests"].loc[0, "note"]
+    assert "no interval: each class, or all others, are of one patient" in found["tests"].loc[0, "note"]
 
 
 def test_resamples_that_lack_a_class_are_left_out_and_counted():
@@ -320,7 +329,7 @@ def test_a_slide_without_tiles_has_a_row_without_probabilities_and_counts_nowher
     assert (found["top_k"]["n"] == 3).all()
     macros = found["auroc"][found["auroc"]["class"] == "macro"]
     assert (macros["n"] == 3).all()
-    assert set(macros["note"]) == {"1 slides without tiles left out"}
+    assert macros["note"].str.contains("slides without tiles, left out: 1", regex=False).all()
     assert found["confusion"].query("level == 'slide'")["n"].sum() == 3
 
 
@@ -439,14 +448,18 @@ def test_divergence_meets_the_auroc_by_slide_of_one_regime(tmp_path):
         order=[*CLASSES, "normal"],
     )  # fmt: skip
     write_table(table, tmp_path / "divergence.tsv")
-    paths = tmp_path / "divergence.tsv", tmp_path / "auroc.tsv"
+    rows = [(name, domain, 3 + (domain == "primary")) for name in names[::100] for domain in ("primary", "metastatic")]
+    write_table(pd.DataFrame(rows, columns=["class", "domain", "slides"]), tmp_path / "data.tsv")
+    paths = [tmp_path / f"{name}.tsv" for name in ("divergence", "auroc", "data")]
     points, correlation = origin_scores.divergence_with_auroc(*paths, regime="r1")
     assert points["class"].tolist() == list(CLASSES)
     rows = auroc[(auroc["regime"] == "r1") & (auroc["level"] == "slide")]
     assert points["auroc"].tolist() == rows["auroc"].tolist()[:3]
     assert points["kl"].is_monotonic_decreasing
+    numbers = ["primary_tiles", "primary_slides", "metastatic_tiles", "metastatic_slides"]
+    assert (points[numbers] == [100, 4, 100, 3]).all(axis=None)
     assert len(correlation) == 1
-    assert correlation.loc[0, "n"] == 3
+    assert correlation.loc[0, ["regime", "n"]].tolist() == ["r1", 3]
     assert correlation.loc[0, "pearson"] == pytest.approx(np.corrcoef(points["kl"], points["auroc"])[0, 1])
     with pytest.raises(InputError, match="expected AUROCs of the regime r9, found those of r0, r1"):
         origin_scores.divergence_with_auroc(*paths, regime="r9")

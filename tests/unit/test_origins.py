@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from workflow_scripts.lib import origin_scores, origins, splits
+from workflow_scripts.lib.domains import DOMAINS
 from workflow_scripts.lib.errors import InputError
 
 CLASSES = ["sarcoma", "melanoma"]
@@ -27,7 +28,7 @@ def select(primary, metastatic, split_of_primary, split_of_metastatic=None, **op
     options = {"classes": CLASSES, "control": "liver", "balanced": True, "seed": 1} | options
     return origins.select_slides(
         {"primary": primary, "metastatic": metastatic},
-        dict(zip(origins.DOMAINS, splits_of, strict=True)),
+        dict(zip(DOMAINS, splits_of, strict=True)),
         **options,
     )  # fmt: skip
 
@@ -160,12 +161,14 @@ def test_shuffled_labels_are_the_same_labels_on_the_same_slides():
     assert dealt == origins.shuffled(labels, seed=4) != origins.shuffled(labels, seed=5)
 
 
-def test_the_data_are_counted_by_class_and_domain_with_the_control_last():
+def test_the_data_are_counted_by_class_and_domain_with_the_control_last_and_slides_without_tiles_apart():
     table = select(PRIMARY, METASTATIC, SETS)
     tiles = dict.fromkeys(table["slide_id"], 10) | {"m5": 0}
-    data = origins.describe_data(table, tiles, classes=CLASSES, control="liver")
+    data = origins.describe_data(
+        table.assign(tiles=table["slide_id"].map(tiles)), classes=CLASSES, control="liver"
+    )  # fmt: skip
     assert list(data.itertuples(index=False, name=None)) == [
-        ("sarcoma", "primary", 2, 2, 20), ("sarcoma", "metastatic", 3, 3, 20),
-        ("melanoma", "primary", 1, 1, 10), ("melanoma", "metastatic", 2, 2, 20),
-        ("liver", "primary", 1, 1, 10), ("liver", "metastatic", 1, 1, 10),
+        ("sarcoma", "primary", 2, 2, 20, 0), ("sarcoma", "metastatic", 2, 2, 20, 1),
+        ("melanoma", "primary", 1, 1, 10, 0), ("melanoma", "metastatic", 2, 2, 20, 0),
+        ("liver", "primary", 1, 1, 10, 0), ("liver", "metastatic", 1, 1, 10, 0),
     ]  # fmt: skip

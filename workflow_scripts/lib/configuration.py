@@ -638,8 +638,12 @@ class OriginTraining(Training):
     checkpoint_on: Literal["slide_auc", "tile_auc", "loss", "last"] = Field(
         "last", description="The weights kept; 2.2 names no choice of weights: the last."
     )
-    plateau_patience: Positive = Field(10, description="Evaluations without improvement before the rate decays: none.")
-    stop_patience: Positive = Field(10, description="Evaluations without improvement before training stops: none.")
+    plateau_patience: Positive = Field(
+        10, description="Evaluations without improvement before the rate decays; not reached in 10."
+    )
+    stop_patience: Positive = Field(
+        10, description="Evaluations without improvement before training stops; not reached in 10."
+    )
 
 
 class AutoencoderTraining(Optimisation):
@@ -671,6 +675,11 @@ class Divergence(Section):
 
     estimator: Literal["mixture", "gaussian", "histogram"] = Field(
         "mixture", description="Of the densities that are compared, feature by feature; the paper names none."
+    )
+    compared: Positive = Field(
+        2500,
+        description="Tiles of each class and domain that are compared, fewer where there are not as many: half of the "
+        "5,000. The fewer the tiles, the larger the divergence, so that classes compare only at equal numbers.",
     )
     embedded: Positive = Field(500, description="Tiles of each class and domain in the plane of the t-SNE (Fig. 5A).")
     perplexity: float = Field(30, gt=0, description="Perplexity of the t-SNE; the paper names none.")

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import files
+from workflow_scripts.lib.domains import DOMAINS, METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.latents import read_latents
-from workflow_scripts.lib.origins import METASTATIC, PRIMARY
 
 log = logging.getLogger(__name__)
 
@@ -268,12 +268,18 @@ def _in_order(classes: Sequence[str], order: Sequence[str]) -> list[str]:
 
 
 def write_divergences(
-    path_to_table: str | Path, *, path_to_latents: str | Path, estimator: str, order: Sequence[str]
+    path_to_table: str | Path, *, path_to_latents: str | Path, estimator: str, most: int, order: Sequence[str]
 ) -> None:
-    """Write `divergence.tsv` of the latents in a file (`latents`); the rest is as in `divergence_table`."""
+    """Write `divergence.tsv` of the latents in a file (`latents`); the rest is as in `divergence_table`.
+
+    Of each class and domain at most `most` tiles are compared (`thinned`): the smaller two samples of one density are,
+    the further apart they are found.
+    """
     found = read_latents(path_to_latents)
-    classes, domains = found.tiles["class"], found.tiles["domain"]
-    table = divergence_table(found.values, classes, domains, estimator=estimator, order=order)
+    chosen = thinned(found.tiles, most=most, order=order)
+    tiles = found.tiles.iloc[chosen]
+    classes, domains = tiles["class"], tiles["domain"]
+    table = divergence_table(found.values[chosen], classes, domains, estimator=estimator, order=order)
     for name, kl, number in mean_divergences(table).itertuples(index=False):
         log.info("%s: mean divergence %.3f nats over %d features", name, kl, number)
     files.write_table(table, path_to_table)
@@ -305,7 +311,7 @@ def mean_divergences(table: pd.DataFrame, comparison: str = "counterpart") -> pd
     return of_classes.agg(kl="mean", values="count").reset_index()
 
 
-def divergence_with_auroc(means: pd.DataFrame, auroc: Mapping[str, float]) -> pd.DataFrame:
+def points_of_classes(means: pd.DataFrame, auroc: Mapping[str, float]) -> pd.DataFrame:
     """The points of Fig. 5C: class, kl, auroc, of the classes that have both; a control class has no AUROC.
 
     means: of `mean_divergences`; auroc: of the transferred model, by class.
@@ -315,7 +321,7 @@ def divergence_with_auroc(means: pd.DataFrame, auroc: Mapping[str, float]) -> pd
 
 
 def correlation(points: pd.DataFrame) -> dict[str, float]:
-    """How the kl and the auroc of points (`divergence_with_auroc`) go together, over classes.
+    """How the kl and the auroc of points (`points_of_classes`) go together, over classes.
 
     Keys: n; pearson (0.317 in the paper), pearson_low and pearson_high, its 95 % interval by Fisher's transformation,
     from four classes on; pearson_p, two-sided; spearman, spearman_p. NaN with fewer than three classes, and where kl or
@@ -335,6 +341,21 @@ def correlation(points: pd.DataFrame) -> dict[str, float]:
 
 
 # The plane of Fig. 5A
+
+
+def thinned(tiles: pd.DataFrame, *, most: int, order: Sequence[str] = ()) -> np.ndarray:
+    """The positions of at most `most` of the tiles of each class and domain, by class and then domain.
+
+    tiles: class and domain of n tiles. Those that stay stand at equal steps over them as they are listed, so that they
+    are of all slides in turn. Classes are in the order of `divergence_table`, primaries first.
+    """
+    chosen = []
+    for name in _in_order(tiles["class"], order):
+        for domain in DOMAINS:
+            members = np.flatnonzero((tiles["class"] == name) & (tiles["domain"] == domain))
+            number = min(most, len(members))
+            chosen.append(members[np.arange(number) * len(members) // max(1, number)])
+    return np.concatenate(chosen)
 
 
 def embed(latents: np.ndarray, *, perplexity: float, seed: int) -> np.ndarray:
@@ -361,17 +382,10 @@ def plane(
 ) -> pd.DataFrame:
     """The table `tsne.tsv`: slide_id, class, domain, x, y of tiles in the plane of `embed`, by class and domain.
 
-    tiles: slide_id, class and domain of n tiles; latents (n, features). Of each class and domain at most `most` tiles
-    take part, at equal steps over them as they are listed, so from all slides in turn: what a t-SNE costs grows faster
-    than the number of its tiles. Classes are in the order of `divergence_table`, primaries first.
+    tiles: slide_id, class and domain of n tiles; latents (n, features). At most `most` tiles of each class and domain
+    take part (`thinned`): what a t-SNE costs grows faster than the number of its tiles.
     """
-    chosen = []
-    for name in _in_order(tiles["class"], order):
-        for domain in (PRIMARY, METASTATIC):
-            members = np.flatnonzero((tiles["class"] == name) & (tiles["domain"] == domain))
-            number = min(most, len(members))
-            chosen.append(members[np.arange(number) * len(members) // max(1, number)])
-    chosen = np.concatenate(chosen)
+    chosen = thinned(tiles, most=most, order=order)
     x, y = embed(latents[chosen], perplexity=perplexity, seed=seed).T
     return tiles.iloc[chosen][["slide_id", "class", "domain"]].reset_index(drop=True).assign(x=x, y=y)
 

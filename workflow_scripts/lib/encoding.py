@@ -10,34 +10,33 @@ import pandas as pd
 
 from workflow_scripts.lib import autoencoders, inference, models, tile_sources, tiles
 from workflow_scripts.lib.latents import SLIDE_COLUMNS, write_latents
-from workflow_scripts.lib.tile_sources import TileSource
 from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles, sample_tiles
 
 log = logging.getLogger(__name__)
 
 
 def sample_slides(
-    table: pd.DataFrame,
-    sources: Mapping[str, TileSource],
+    files: Mapping[str, Sequence[str]],
     *,
+    slides: Sequence[Mapping[str, str]],
+    thresholds: Mapping[str, float | str | None],
     classes: Sequence[str],
     tiles_per_class: int,
     seed: int,
 ) -> tuple[list[LabelledSlide], pd.DataFrame]:
-    """The used slides of a table of the study's slides (`origins`), with tiles sampled of each, and their rows.
+    """Slides of the study of metastatic origin with tiles sampled of each; and the same as a table, a row each.
 
-    sources: by slide id; classes: all of them, also the control. Of each class `tiles_per_class` tiles are sampled,
-    half of primaries and half of metastases, evenly over the slides (`training_data.sample_tiles`). A slide's label is
-    the place of its class. Paper: metastatic origin, 3.2, which does not say how many are of which domain.
+    slides: slide_id, class, domain and set of each, and its group, by which `tile_sources.list_grouped_sources` finds
+    its files; thresholds: as there. classes: all of them, also the control. Of each class `tiles_per_class` tiles are
+    sampled, half of primaries and half of metastases, evenly over the slides (`training_data.sample_tiles`). A slide's
+    label is the place of its class. Paper: metastatic origin, 3.2, which does not say how many are of which domain.
     """
-    rows = table[table["set"] != ""].reset_index(drop=True)
-    labels = {name: place for place, name in enumerate(classes)}
-    slides = [
-        LabelledSlide(row["slide_id"], sources[row["slide_id"]], labels[row["class"]])
-        for row in rows.to_dict("records")
-    ]
-    groups = list(zip(rows["class"], rows["domain"], strict=True))
-    return sample_tiles(slides, groups, most=tiles_per_class // 2, seed=seed), rows
+    table = pd.DataFrame(slides)
+    sources = tile_sources.list_grouped_sources(files, table["group"], thresholds)
+    labels = [list(classes).index(name) for name in table["class"]]
+    of_study = list(map(LabelledSlide, table["slide_id"], sources, labels))
+    groups = list(zip(table["class"], table["domain"], strict=True))
+    return sample_tiles(of_study, groups, most=tiles_per_class // 2, seed=seed), table
 
 
 def encode_slides(

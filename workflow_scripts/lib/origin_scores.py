@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import divergence, evaluation, files, origins, predictions, tile_classification
+from workflow_scripts.lib.domains import METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.evaluation import Draws
-from workflow_scripts.lib.origins import METASTATIC
 from workflow_scripts.lib.splits import TEST
 
 log = logging.getLogger(__name__)
@@ -239,7 +239,7 @@ def auroc_table(levels: Sequence[Aurocs]) -> pd.DataFrame:
                 low, high = (spread.low, spread.high) if known else (np.nan, np.nan)
                 rows.append((regime, name, level.of.level, found[number], low, high, counts[number], note))
             spread = evaluation.interval(macro(resampled))
-            low, high = (spread.low, spread.high) if level.patients > 1 else (np.nan, np.nan)
+            low, high = (spread.low, spread.high) if _tells_spread(level, found) else (np.nan, np.nan)
             positives = counts[~np.isnan(found)].sum()
             mean, note = float(macro(found)), _macro_note(level, found)
             rows.append((regime, MACRO, level.of.level, mean, low, high, positives, note))
@@ -253,6 +253,11 @@ def _of_one_patient(level: Aurocs, number: int) -> bool:
     """Whether a class, or all others, are of a single patient."""
     member = level.of.labels == number
     return min(len(np.unique(level.of.patients[of])) for of in (member, ~member)) < 2
+
+
+def _tells_spread(level: Aurocs, found: np.ndarray) -> bool:
+    """Whether patients differ within any class that has an AUROC; else their mean has no interval either."""
+    return not all(_of_one_patient(level, number) for number in np.flatnonzero(~np.isnan(found)))
 
 
 def _class_note(level: Aurocs, number: int, counts: np.ndarray) -> str:
@@ -269,9 +274,9 @@ def _macro_note(level: Aurocs, found: np.ndarray) -> str:
     if missing:
         parts.append(f"mean over {len(found) - len(missing)} of {len(found)} classes, without {', '.join(missing)}")
     if level.left_out:
-        parts.append(f"{level.left_out} slides without tiles left out")
-    if level.patients < 2:
-        parts.append("no interval: one patient")
+        parts.append(f"slides without tiles, left out: {level.left_out}")
+    if not _tells_spread(level, found):
+        parts.append("no interval: each class, or all others, are of one patient")
     return "; ".join(parts)
 
 
@@ -294,8 +299,9 @@ def tests_table(levels: Sequence[Aurocs]) -> pd.DataFrame:
         for first, second in combinations(macros, 2):
             differences = macros[first][1] - macros[second][1]
             spread, p, notes = evaluation.interval(differences), np.nan, [_macro_note(level, level.found[first])]
-            low, high = (spread.low, spread.high) if level.patients > 1 else (np.nan, np.nan)
-            if level.patients > 1 and spread.used:
+            known = spread.used and _tells_spread(level, level.found[first])
+            low, high = (spread.low, spread.high) if known else (np.nan, np.nan)
+            if known:
                 p, least = _two_sided(differences[~np.isnan(differences)])
                 notes.append("p is the least that so many resamples can give" if least else "")
             difference, note = float(macros[first][0] - macros[second][0]), "; ".join(filter(None, notes))
@@ -403,13 +409,16 @@ def top_k_table(held_out: HeldOut, *, resamples: int, seed: int) -> pd.DataFrame
 
 
 def divergence_with_auroc(
-    path_to_divergence: str | Path, path_to_auroc: str | Path, *, regime: str
+    path_to_divergence: str | Path, path_to_auroc: str | Path, path_to_data: str | Path, *, regime: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The tables `divergence_auroc.tsv` (class, kl, auroc) and `divergence_correlation.tsv` (one row), of two tables.
+    """The tables `divergence_auroc.tsv` and `divergence_correlation.tsv` (one row) of three other tables.
 
-    They are of `divergence.divergence_with_auroc` and `divergence.correlation`: the mean divergence of each class's
+    They are of `divergence.points_of_classes` and `divergence.correlation`: the mean divergence of each class's
     primaries from its metastases, and the class's AUROC by slide in a regime, which in the paper is the transferred
-    one. Raises InputError for a regime that `auroc.tsv` does not have. Paper: metastatic origin, 3.2, Fig. 5C.
+    one. Beside each stand the tiles that were compared and the slides of `data.tsv` that have such, of either domain:
+    few make a divergence larger.
+
+    Raises InputError for a regime that `auroc.tsv` does not have. Paper: metastatic origin, 3.2, Fig. 5C.
     """
     auroc = files.read_table(path_to_auroc, text=["regime", "class", "level", "note"])
     chosen = auroc[(auroc["regime"] == regime) & (auroc["level"] == SLIDE)].set_index("class")["auroc"]
@@ -417,5 +426,12 @@ def divergence_with_auroc(
         found = ", ".join(dict.fromkeys(auroc["regime"]))
         raise InputError(f"{path_to_auroc}: expected AUROCs of the regime {regime}, found those of {found}")
     table = files.read_table(path_to_divergence, text=["class", "other"])
-    points = divergence.divergence_with_auroc(divergence.mean_divergences(table), chosen.drop(MACRO))
-    return points, pd.DataFrame([divergence.correlation(points)])
+    points = divergence.points_of_classes(divergence.mean_divergences(table), chosen.drop(MACRO))
+    numbers = table[table["comparison"] == "counterpart"].groupby("class")[["n_first", "n_second"]].first()
+    slides = files.read_table(path_to_data, text=["class", "domain"]).pivot(
+        index="class", columns="domain", values="slides"
+    )
+    for domain, column in ((PRIMARY, "n_first"), (METASTATIC, "n_second")):
+        points[f"{domain}_tiles"] = points["class"].map(numbers[column])
+        points[f"{domain}_slides"] = points["class"].map(slides[domain])
+    return points, pd.DataFrame([{"regime": regime} | divergence.correlation(points)])

@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from workflow_scripts.lib.domains import DOMAINS, METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.splits import TEST, TRAIN, VALIDATION
 
 log = logging.getLogger(__name__)
 
-PRIMARY, METASTATIC = "primary", "metastatic"
-DOMAINS = (PRIMARY, METASTATIC)
 SETS = (TRAIN, VALIDATION, TEST)
 # What stands beside the classes' names in the tables of their predictions.
 TAKEN = ("macro", "regime", "slide_id", "patient_id", "class", "tiles")
@@ -72,21 +71,21 @@ def labels_of_set(table: pd.DataFrame, classes: Sequence[str], *, domain: str, n
     return {row.slide_id: places[row.label] for row in chosen.rename(columns={"class": "label"}).itertuples()}
 
 
-def describe_data(
-    table: pd.DataFrame, tiles: Mapping[str, int], *, classes: Sequence[str], control: str | None
-) -> pd.DataFrame:
+def describe_data(slides: pd.DataFrame, *, classes: Sequence[str], control: str | None) -> pd.DataFrame:
     """The table `data.tsv` (Fig. 2A): class, domain, and the slides, patients and tiles that are used.
 
-    table: of `select_slides`; tiles: how many of each of its used slides models see, by slide id. Classes are in their
-    order and the control last, each with both domains, primaries first.
+    slides: patient_id, class and domain of each used slide, and how many of its tiles models see. One that has none,
+    since it could not be tiled or shows no tumour, counts as `without_tiles` alone. Classes are in their order and the
+    control last, each with both domains, primaries first.
     """
-    used = table[table["set"] != ""].assign(tiles=lambda rows: rows["slide_id"].map(tiles))
     rows = []
     for name in [*classes, *([control] if control else [])]:
         for domain in DOMAINS:
-            of = used[(used["class"] == name) & (used["domain"] == domain)]
-            rows.append((name, domain, len(of), of["patient_id"].nunique(), int(of["tiles"].sum())))
-    return pd.DataFrame(rows, columns=["class", "domain", "slides", "patients", "tiles"])
+            of = slides[(slides["class"] == name) & (slides["domain"] == domain)]
+            seen = of[of["tiles"] > 0]
+            counts = len(seen), seen["patient_id"].nunique(), int(seen["tiles"].sum()), len(of) - len(seen)
+            rows.append((name, domain, *counts))
+    return pd.DataFrame(rows, columns=["class", "domain", "slides", "patients", "tiles", "without_tiles"])
 
 
 def shuffled(labels: Mapping[str, int], *, seed: int) -> dict[str, int]:

@@ -251,7 +251,8 @@ def _check_classes(training: SlideTiles, n_classes: int) -> None:
     if missing:
         raise InputError(
             f"the training set has no tile of class {min(missing)} ({training.describe()}): "
-            "use more slides, wider labels.low and labels.high, or another study.seed"
+            "use more slides or another study.seed, and for a trait wider labels.low and labels.high; where a tumour "
+            "filter chooses the tiles, a lower threshold"
         )
 
 

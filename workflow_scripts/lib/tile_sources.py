@@ -61,25 +61,25 @@ def list_sources(
 
 
 def list_grouped_sources(
-    files: Mapping[str, Sequence[str]],
-    slides: Mapping[str, Sequence[str]],
-    thresholds: Mapping[str, float | str | None],
-) -> dict[str, TileSource]:
-    """The sources of slides of several groups, by slide id.
+    files: Mapping[str, Sequence[str]], groups: Sequence[str], thresholds: Mapping[str, float | str | None]
+) -> list[TileSource]:
+    """The sources of slides of several groups, in the order of `groups`, which is the group of each slide.
 
-    slides: the ids of each group's; files: what `list_sources` takes, as `<group>_stores`, `<group>_stains` and
+    files: what `list_sources` takes of each group's slides in this order, as `<group>_stores`, `<group>_stains` and
     `<group>_tumour`; thresholds: of those groups that have a filter.
     """
-    found = {}
-    for group, ids in slides.items():
-        sources = list_sources(
-            files.get(f"{group}_stores", []),
-            normalisations=files.get(f"{group}_stains", []),
-            tumour=files.get(f"{group}_tumour", []),
-            threshold=thresholds.get(group),
+    of_groups = {
+        group: iter(
+            list_sources(
+                files[f"{group}_stores"],
+                normalisations=files.get(f"{group}_stains", []),
+                tumour=files.get(f"{group}_tumour", []),
+                threshold=thresholds.get(group),
+            )
         )
-        found |= dict(zip(ids, sources, strict=True))
-    return found
+        for group in dict.fromkeys(groups)
+    }
+    return [next(of_groups[group]) for group in groups]
 
 
 def read_threshold(given: float | str | None) -> float | None:

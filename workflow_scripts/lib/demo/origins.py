@@ -15,12 +15,11 @@ import pandas as pd
 from workflow_scripts.lib.demo import histology, morphology, outlines, roster, workers
 from workflow_scripts.lib.demo.dyes import draw_stain
 from workflow_scripts.lib.demo.svs import write_svs
-from workflow_scripts.lib.divergence import METASTATIC, PRIMARY
+from workflow_scripts.lib.domains import DOMAINS, METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import write_table, writing
 from workflow_scripts.lib.splits import DEVELOPMENT, TEST, TRAIN, VALIDATION, assert_leak_free
 
-DOMAINS = (PRIMARY, METASTATIC)
 # A slide's finest level lies between these two, µm/px, and is what a 20x objective gives.
 MPP, MAGNIFICATION = (0.4960, 0.5060), 20
 # Shares of a class's slides that are held out, and that validate; of each there is one at least.

@@ -12,9 +12,10 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from workflow_scripts.lib import published
-from workflow_scripts.lib.divergence import METASTATIC, PRIMARY, READINGS
+from workflow_scripts.lib.divergence import READINGS
+from workflow_scripts.lib.domains import METASTATIC, PRIMARY
 from workflow_scripts.lib.figures import style
-from workflow_scripts.lib.figures.origin import DOMAINS, readable
+from workflow_scripts.lib.figures.origin import DOMAIN_COLOURS, readable
 
 # The plane of the t-SNE: points of the grid along a side, and the width of the kernel as a share of the side.
 GRID = 160
@@ -69,9 +70,9 @@ def tsne_densities(plane: pd.DataFrame, *, classes: Sequence[str]) -> Figure:
         panel.annotate(counts, (0, 1), (0, 2), **near)
     handles = [
         Patch(facecolor=_mixed({domain: TINTS[0]}), edgecolor=colour, linestyle=DASHES[domain], label=domain)
-        for domain, colour in DOMAINS.items()
+        for domain, colour in DOMAIN_COLOURS.items()
     ]
-    handles.append(Patch(facecolor=_mixed(dict.fromkeys(DOMAINS, TINTS[0])), label="both"))
+    handles.append(Patch(facecolor=_mixed(dict.fromkeys(DOMAIN_COLOURS, TINTS[0])), label="both"))
     handles.append(Patch(facecolor="none", edgecolor=style.RULE, label="all tiles of the study"))
     figure.legend(handles=handles, loc="outside upper center", ncols=4)
     style.footnote(
@@ -111,7 +112,7 @@ def _draw_densities(axes: Axes, tiles: pd.DataFrame, everything: np.ndarray, squ
     extent = (left, left + side, lower, lower + side)
     image, counts = np.ones((GRID, GRID, 3)), []
     lines = []
-    for domain, colour in DOMAINS.items():
+    for domain, colour in DOMAIN_COLOURS.items():
         of_domain = tiles[tiles["domain"] == domain]
         counts.append(f"{len(of_domain):,}")
         if of_domain.empty:
@@ -136,7 +137,7 @@ def _mixed(tints: Mapping[str, float]) -> tuple[float, float, float]:
     """The colour of some domains over each other, each with its tint."""
     mixed = np.ones(3)
     for domain, tint in tints.items():
-        mixed *= 1 - tint * (1 - np.array(to_rgb(DOMAINS[domain])))
+        mixed *= 1 - tint * (1 - np.array(to_rgb(DOMAIN_COLOURS[domain])))
     return tuple(mixed.tolist())
 
 

@@ -14,13 +14,13 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from workflow_scripts.lib import published
-from workflow_scripts.lib.divergence import METASTATIC, PRIMARY
+from workflow_scripts.lib.domains import METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.origin_scores import MACRO, SLIDE, TILE
 
 # Primary tumours and metastases. Both are seen where one lies over the other: one is dark, the other is not blue.
-DOMAINS = {PRIMARY: "#5B3A9E", METASTATIC: "#E08A00"}
+DOMAIN_COLOURS = {PRIMARY: "#5B3A9E", METASTATIC: "#E08A00"}
 # Ways to train a model, in the order in which they are compared; the third is green, as in the paper's Fig. 3.
 REGIMES = ("#0063B1", "#E08A00", "#0F9D58", "#8E1B5A", "#000000")
 # Tiles are solid and slides dashed, as in the paper's Fig. 3.
@@ -61,10 +61,10 @@ def in_order(values: pd.Series) -> list[str]:
 def data_overview(data: pd.DataFrame) -> Figure:
     """Fig. 2A: slides and tiles by class and domain.
 
-    `data`: `tables/data.tsv` (class, domain, slides, tiles), whose order is that of the classes. Beneath: the
-    totals, and the paper's.
+    `data`: `tables/data.tsv` (class, domain, slides, tiles, without_tiles), in the order of the classes. Beneath: how
+    many slides have no tile, and the paper's totals.
     """
-    style.require(data, ("class", "domain", "slides", "tiles"), what="tables/data.tsv")
+    style.require(data, ("class", "domain", "slides", "tiles", "without_tiles"), what="tables/data.tsv")
     classes = in_order(data["class"])
     if not classes:
         return style.nothing("No slide of the study is used.")
@@ -75,7 +75,7 @@ def data_overview(data: pd.DataFrame) -> Figure:
             rows = data[data["domain"] == domain].set_index("class")
             numbers = rows[column].reindex(classes).fillna(0).to_numpy(float)
             places = np.arange(len(classes)) + offset
-            panel.barh(places, numbers, height=0.36, color=DOMAINS[domain])
+            panel.barh(places, numbers, height=0.36, color=DOMAIN_COLOURS[domain])
             for place, number in zip(places, numbers, strict=True):
                 near = {"xytext": (2, 0), "textcoords": "offset points", "va": "center", "fontsize": 5.5}
                 panel.annotate(f"{number:,.0f}", (number, place), **near)
@@ -86,12 +86,14 @@ def data_overview(data: pd.DataFrame) -> Figure:
         panel.tick_params(axis="y", length=0)
     panels[0].set_yticks(range(len(classes)), [style.wrapped(readable(name), 30) for name in classes])
     panels[0].set_ylim(len(classes) - 0.5, -0.5)
-    handles = [Patch(color=colour, label=_total(data, domain)) for domain, colour in DOMAINS.items()]
+    handles = [Patch(color=colour, label=_total(data, domain)) for domain, colour in DOMAIN_COLOURS.items()]
     figure.legend(handles=handles, loc="outside upper center", ncols=2)
-    theirs = {domain: published.value("n_slides", cohort="", trait=domain) for domain in DOMAINS}
+    theirs = {domain: published.value("n_slides", cohort="", trait=domain) for domain in DOMAIN_COLOURS}
     said = " and ".join(f"{number:.0f} {domain}" for domain, number in theirs.items())
     tiles = "Tiles: of tumours those that the filters let pass, of a control all."
-    style.footnote(figure, f"{tiles} The paper (2.1): {said} slides of fourteen classes.")
+    empty = int(data["without_tiles"].sum())
+    left_out = f" Left out: {style.count(empty, 'slide')} without any." if empty else ""
+    style.footnote(figure, f"{tiles}{left_out} The paper (2.1): {said} slides of fourteen classes.")
     return figure
 
 
