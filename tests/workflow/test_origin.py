@@ -24,8 +24,8 @@ def run(checkout: Checkout, *arguments: str) -> subprocess.CompletedProcess:
     return done
 
 
-def planned(checkout: Checkout) -> dict[str, int]:
-    plan = read_plan(run(checkout, "--dry-run").stdout)
+def planned(checkout: Checkout, *arguments: str) -> dict[str, int]:
+    plan = read_plan(run(checkout, "--dry-run", *arguments).stdout)
     return {name: count for name, count in plan.items() if name != "origin"}
 
 
@@ -90,6 +90,16 @@ def test_a_regime_that_changes_trains_again_with_those_that_start_from_it_and_no
     assert not {"train_origin_autoencoder", "tile_slide", "train_filter"} & set(after)
     copy.edit(DEMO, "pretrained: {domain: primary, max_epochs: 2}", "pretrained: {domain: primary, max_epochs: 1}")
     assert planned(copy)["train_origin"] == 2
+
+
+def test_a_held_out_slide_that_is_replaced_trains_no_classifier(study):
+    slides = files.read_table(study.folder / RESULTS / "slides.tsv", text=["set", "reason"])
+    annotated = [path.stem for path in (study.folder / RESULTS / "input").glob("*/annotations/*.geojson")]
+    judged = slides[(slides["domain"] == "metastatic") & (slides["set"] == "test") & slides["class"].isin(CLASSES)]
+    replaced = judged.loc[~judged["slide_id"].isin(annotated), "slide_id"].iloc[0]
+    after = planned(study, "--forcerun", f"results/origin_metastatic/tiles/{replaced}.h5")
+    assert after["tile_slide"] == after["filter_slides"] == after["predict_origin"] == 1
+    assert not {"train_origin", "train_filter"} & set(after)
 
 
 def test_every_figure_and_table_is_a_file_with_something_in_it(study):
