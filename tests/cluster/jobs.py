@@ -69,9 +69,15 @@ def wait_for(job: str, *states: str, seconds: float = 30) -> None:
     wait_until(lambda: state_of(job) in states, seconds, f"job {job} is not {' or '.join(states)}")
 
 
-def accounted(job: str, field: str) -> list[str]:
-    """A field of the accounting: of a job, then of each of its steps."""
-    return ask("sacct", "--noheader", "--parsable2", f"--jobs={job}", f"--format={field}").splitlines()
+def end_of(job: str) -> str:
+    """The first word of how a job ended, by the accounting, which hears of it a little later than the queue."""
+    wait_for(job, *ENDED)
+
+    def said() -> str:
+        return ask("sacct", "--noheader", "--parsable2", "--allocations", f"--jobs={job}", "--format=State")
+
+    wait_until(lambda: said().split(" ")[0] in ENDED, 10, f"sacct knows no end of job {job}")
+    return said().split(" ")[0]
 
 
 def queued(folder: Path, state: str) -> list[QueuedJob]:

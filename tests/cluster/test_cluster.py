@@ -5,7 +5,7 @@ from pathlib import Path
 
 import cluster
 import pytest
-from jobs import ENDED, accounted, ask, snakemake, state_of, submit, wait_for
+from jobs import ask, end_of, snakemake, state_of, submit, wait_for
 
 DEVICE = "echo $SLURMD_NODENAME ${CUDA_VISIBLE_DEVICES-none}"
 # A job that tells of each signal, and does not end of itself.
@@ -65,22 +65,16 @@ def test_a_cpu_job_sees_no_device_even_where_there_is_one(tmp_path):
 
 def test_a_job_over_its_memory_is_killed(tmp_path):
     job = submit("python3 -c 'x = bytearray(400 * 2**20); import time; time.sleep(60)'", tmp_path)
-    wait_for(job, *ENDED)
     # Without cgroups, the poll that kills it gives no reason.
     with_cgroups = "proctrack/cgroup" in ask("scontrol", "show", "config")
-    cluster.wait_until(
-        lambda: accounted(job, "State")[:1] == ["OUT_OF_MEMORY" if with_cgroups else "FAILED"],
-        10,
-        f"sacct says of job {job}: {accounted(job, 'State')}",
-    )
+    assert end_of(job) == ("OUT_OF_MEMORY" if with_cgroups else "FAILED")
 
 
 def test_a_cancelled_job_is_seen_as_cancelled(tmp_path):
     job = submit(LISTENING, tmp_path)
     wait_for_word("started", job, tmp_path)
     ask("scancel", job)
-    wait_for(job, "CANCELLED")
-    cluster.wait_until(lambda: "CANCELLED" in accounted(job, "State")[0], 10, f"sacct knows no end of job {job}")
+    assert end_of(job) == "CANCELLED"
 
 
 def test_an_urgent_job_takes_a_gpu_and_the_other_job_goes_back_to_the_queue(tmp_path):
