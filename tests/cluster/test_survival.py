@@ -24,8 +24,8 @@ def prepared(tmp_path_factory) -> Checkout:
     """A copy of the workflow in which all that a model is trained on has been made, and training takes a while."""
     checkout = Checkout(tmp_path_factory.mktemp("survival") / "checkout")
     Checkout(REPOSITORY).copy_to(checkout.folder, with_results=False)
-    checkout.edit(MINI, "  batch_size: 16\n", "  batch_size: 4\n")
-    checkout.edit(MINI, "  max_epochs: 2\n", "  max_epochs: 20\n  stop_patience: 99\n")
+    checkout.edit(MINI, "\n  batch_size: 16\n", "\n  batch_size: 4\n")
+    checkout.edit(MINI, "\n  max_epochs: 2\n", "\n  max_epochs: 20\n  stop_patience: 99\n")
     # It is made of the stains of all tiles, and so asks for both.
     run = checkout.snakemake("results/mini/stains.tsv")
     assert run.returncode == 0, run.stdout
