@@ -46,6 +46,12 @@ if study.origin is not None:
     include: "rules/origin_demo.smk"
 
 
+if study.transfer is not None:
+
+    include: "rules/transfer_inputs.smk"
+    include: "rules/transfer.smk"
+
+
 onstart:
     end_orphans(is_held=hold_results())
     schedule_when_jobs_end()

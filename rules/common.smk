@@ -88,9 +88,22 @@ def applied_cohorts():
     return [name for name, cohort in study.cohorts.items() if cohort.models is not None]
 
 
+def origin_cohorts():
+    return [study.origin.primary, study.origin.metastatic] if study.origin else []
+
+
+def transfer_cohorts():
+    """The target of the study of cross-cancer transfer, and then the cohorts that detectors see first."""
+    if study.transfer is None:
+        return []
+    trained = study.with_starts(study.transfer.compared)
+    seen = [cohort for name in trained for cohort in study.tumour_filters[name].cohorts]
+    return list(dict.fromkeys([study.transfer.target, *seen]))
+
+
 def sister_cohorts():
     """The cohorts of the sister studies that are configured, which are slides alone."""
-    return [study.origin.primary, study.origin.metastatic] if study.origin else []
+    return list(dict.fromkeys([*origin_cohorts(), *transfer_cohorts()]))
 
 
 def known_cohorts():
@@ -546,9 +559,10 @@ def threshold_of(cohort):
 
 def annotated_by_set(filter_name):
     """A trained filter's annotated slides in each set, as (cohort, slide)."""
+    definition = study.tumour_filters[filter_name]
     found = {"train": [], "validation": [], "test": []}
     sets_of = {}
-    for cohort in study.tumour_filters[filter_name].cohorts:
+    for cohort in definition.cohorts:
         tables = tables_of(cohort)
         sets = planning.sets_of_slides(tables.sheet, tables.splits, list(annotation_files(cohort)), round_number=1)
         for name, slides in sets.items():
@@ -561,7 +575,26 @@ def annotated_by_set(filter_name):
             f"tumour_filters.{filter_name}: {len(torn)} patients are in one set by one cohort's split and in another by "
             f"another's, the first of them {torn[0]}; give the cohorts splits that agree (cohorts.<name>.split)"
         )
+    if not definition.held_out:
+        found["train"] += found["test"]
+        found["test"] = []
+    if definition.slides is not None:
+        if len(found["train"]) < definition.slides:
+            raise WorkflowError(
+                f"tumour_filters.{filter_name}.slides: {definition.slides}, and {len(found['train'])} annotated slides "
+                "are in the training set; annotate more, or ask for fewer"
+            )
+        found["train"] = planning.drawn(found["train"], definition.slides, seed=study.study.seed)
     return found
+
+
+def start_of_filter(wildcards):
+    """The files that a trained filter's first weights are read from, if there are any."""
+    definition = study.tumour_filters[wildcards.filter]
+    if definition.starts_from is None:
+        return given(definition.training.imagenet)
+    folder = f"results/filters/{definition.starts_from}"
+    return [f"{folder}/weights.safetensors", f"{folder}/model.json"]
 
 
 def annotated_in(*sets):
@@ -599,7 +632,7 @@ def tumour_part(cohort, slide):
     if kind_of_filter(cohort) == model_sets.BY_FILES or learns_from_tumour(cohort):
         return slide
     chunk = planning.chunk_of(slide, chunks=study.predictions.chunks)
-    return f"{origin_sets()[slide] or 'unused'}_{chunk}" if cohort in sister_cohorts() else str(chunk)
+    return f"{origin_sets()[slide] or 'unused'}_{chunk}" if cohort in origin_cohorts() else str(chunk)
 
 
 def tumour_file(cohort, slide):

@@ -221,7 +221,7 @@ rule measure_origin_divergence:
         "../envs/histocarta.yaml"
     params:
         estimator=study.origin.divergence.estimator,
-        compared=study.origin.divergence.compared,
+        seed=study.study.seed,
         classes=origin_classes,
         code=code_of("measure_origin_divergence"),
     script:

@@ -122,5 +122,5 @@ def results_of_origin(_wildcards):
         rules.draw_origin_divergence,
         rules.draw_origin_divergence_auroc,
     )
-    of_cohorts = [figures(cohort) for cohort in sister_cohorts() for figures in (figures_of_slides, figures_of_filter)]
+    of_cohorts = [figures(cohort) for cohort in origin_cohorts() for figures in (figures_of_slides, figures_of_filter)]
     return [path for maker in makers for path in maker.output] + sum(of_cohorts, [])

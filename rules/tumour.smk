@@ -9,6 +9,7 @@
 rule train_filter:
     input:
         unpack(tiles_of_annotated("train", "validation")),
+        start=start_of_filter,
     output:
         weights="results/filters/{filter}/weights.safetensors",
         model="results/filters/{filter}/model.json",
@@ -30,6 +31,8 @@ rule train_filter:
     params:
         slides=annotated_in("train", "validation"),
         label=lambda wildcards: study.tumour_filters[wildcards.filter].label,
+        tiles_per_class=lambda wildcards: study.tumour_filters[wildcards.filter].tiles_per_class,
+        starts_from=lambda wildcards: study.tumour_filters[wildcards.filter].starts_from,
         training=lambda wildcards: study.tumour_filters[wildcards.filter].training.model_dump(exclude={"workers"}),
         seed=study.study.seed,
         code=code_of("train_filter"),

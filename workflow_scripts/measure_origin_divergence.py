@@ -8,6 +8,6 @@ with logging_to(snakemake.log[0]):
         snakemake.output.divergence,
         path_to_latents=snakemake.input.latents,
         estimator=snakemake.params.estimator,
-        most=snakemake.params.compared,
+        seed=snakemake.params.seed,
         order=snakemake.params.classes,
     )

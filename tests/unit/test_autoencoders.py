@@ -20,8 +20,9 @@ from workflow_scripts.lib.autoencoders import VariationalAutoencoder
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.interruption import Interrupted
 
+OF_NETWORK = ("backbone", "weights", "imagenet", "head", "dropout")
 SETTINGS = {
-    key: value for key, value in classifiers.SETTINGS.items() if key not in ("backbone", "weights")
+    key: value for key, value in classifiers.SETTINGS.items() if key not in OF_NETWORK
 } | {"checkpoint_on": "loss", "max_epochs": 2}  # fmt: skip
 PX = 32
 

@@ -197,21 +197,6 @@ def test_the_same_seed_builds_the_same_network():
     assert not torch.equal(built[0], built[2])
 
 
-def test_imagenet_weights_are_taken_where_they_fit_and_the_last_layer_is_new(monkeypatch):
-    torch.manual_seed(0)
-    pretrained = models.zoo.get_model("shufflenet_v2_x0_5", weights=None)
-    get_model = models.zoo.get_model
-
-    def fetched(name, *, weights, **options):
-        return pretrained if weights == "DEFAULT" else get_model(name, weights=weights, **options)
-
-    monkeypatch.setattr(models.zoo, "get_model", fetched)
-    network = models.build("shufflenet_v2_x0_5", weights="imagenet").state_dict()
-    assert torch.equal(network["conv1.0.weight"], pretrained.state_dict()["conv1.0.weight"])
-    assert network["fc.weight"].shape == (1, 1024)
-    assert len(network) == len(pretrained.state_dict())
-
-
 def test_a_loaded_model_does_not_learn_from_what_it_sees(folders):
     model = models.load(folders[A])
     assert not model.network.training

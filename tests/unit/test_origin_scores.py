@@ -444,7 +444,7 @@ def test_divergence_meets_the_auroc_by_slide_of_one_regime(tmp_path):
         [rng.normal(0, 1, (400, 2)), rng.normal(np.repeat([2, 1, 0.5, 0], 100)[:, None], 1, (400, 2))]
     )
     table = divergence.divergence_table(
-        values, np.tile(names, 2), np.repeat(["primary", "metastatic"], 400), estimator="gaussian",
+        values, np.tile(names, 2), np.repeat(["primary", "metastatic"], 400), estimator="gaussian", seed=1,
         order=[*CLASSES, "normal"],
     )  # fmt: skip
     write_table(table, tmp_path / "divergence.tsv")

@@ -11,7 +11,7 @@ from stores import make_store
 from workflow_scripts.lib import tile_models
 from workflow_scripts.lib.tile_scores import write_tile_scores
 from workflow_scripts.lib.tile_sources import TileSource
-from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles, sample_tiles
+from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles, sample_classes, sample_tiles
 
 
 def slide(folder: Path, name: str, tiles: int, label: int | np.ndarray = 0, **view: object) -> LabelledSlide:
@@ -142,3 +142,50 @@ def test_a_model_learns_from_sampled_tiles(tmp_path):
     table = tmp_path / "model" / "scores.tsv"
     found = classifiers.files.read_table(table).iloc[0]
     assert (found["train_tiles"], found["validation_tiles"]) == (20, 16)
+
+
+# As many of each class
+
+
+@pytest.fixture(scope="module")
+def annotated(tmp_path_factory):
+    """Two slides to learn from and one to validate on: 90 tiles of class 0, and 20, 5 and 5 of class 1."""
+    folder = tmp_path_factory.mktemp("annotated")
+    labels = [np.repeat([0, 1], [40, 20]), np.repeat([1, 0], [5, 30]), np.repeat([0, 1], [20, 5])]
+    first, second, third = (slide(folder, f"A{n}", len(of), of) for n, of in enumerate(labels))
+    return {"train": [first, second], "validation": [third]}
+
+
+def chosen(sets: dict[str, list[LabelledSlide]]) -> dict[str, list[int]]:
+    return {one.slide_id: one.sampled.tolist() for of in sets.values() for one in of}
+
+
+def of_classes(sets: dict[str, list[LabelledSlide]]) -> list[int]:
+    labels = np.concatenate([one.label[one.sampled] for of in sets.values() for one in of])
+    return np.bincount(labels, minlength=2).tolist()
+
+
+@pytest.mark.parametrize(("most", "expected"), [(12, [12, 12]), (500, [30, 30]), (30, [30, 30])])
+def test_of_each_class_there_are_as_many_and_no_more_than_the_rarest_has(annotated, most, expected):
+    sets = sample_classes(annotated, most=most, seed=1)
+    assert of_classes(sets) == expected
+    assert list(sets) == ["train", "validation"]
+    assert SlideTiles(sets["train"]).labels.sum() + SlideTiles(sets["validation"]).labels.sum() == expected[1]
+
+
+def test_the_same_slides_give_the_same_tiles_whatever_set_and_order_they_are_in(annotated):
+    found = chosen(sample_classes(annotated, most=12, seed=1))
+    (first, second), (third,) = annotated.values()
+    assert chosen(sample_classes({"train": [third, first], "validation": [second]}, most=12, seed=1)) == found
+    assert chosen(sample_classes(annotated, most=12, seed=2)) != found
+
+
+def test_a_smaller_sample_is_part_of_a_larger_one(annotated):
+    few, many = (chosen(sample_classes(annotated, most=most, seed=1)) for most in (6, 12))
+    assert all(set(few[name]) <= set(many[name]) for name in few)
+
+
+def test_large_slides_give_more_of_their_class_in_proportion(annotated):
+    many = [chosen(sample_classes(annotated, most=15, seed=seed)) for seed in range(200)]
+    # Of 30 tiles of class 1, 20 are on the first slide.
+    assert np.mean([sum(place >= 40 for place in of["A0"]) for of in many]) == pytest.approx(10, abs=0.3)

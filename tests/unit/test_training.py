@@ -37,6 +37,9 @@ from workflow_scripts.lib.tile_sources import TileSource
 SETTINGS = {
     "backbone": "shufflenet_v2_x0_5",
     "weights": "random",
+    "imagenet": None,
+    "head": [],
+    "dropout": 0.0,
     "batch_size": 8,
     "balanced_batches": False,
     "learning_rate": 1e-3,

@@ -53,7 +53,7 @@ TRAITS = "traits"
 # What stands beside the traits' names in our files: tiles without a trait, the tiles' places, and other maps.
 RESERVED_TRAITS = ("none", "coords", HETEROGENEITY, TUMOUR, TRAITS)
 # What stands beside the cohorts' folders under results/.
-RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks", "origin")
+RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks", "origin", "transfer")
 # The label of tiles under no annotation, see `annotations.label_tiles`.
 BACKGROUND = "background"
 
@@ -391,6 +391,20 @@ class Network(Section):
 
     backbone: str = Field("inception_v3", description="Any torchvision classifier, by its name there (Inception v3).")
     weights: Literal["random", "imagenet"] = Field("random", description="Initial weights (random initialisation).")
+    imagenet: Path | None = Field(
+        None, description="File of the backbone's ImageNet weights; null: torchvision's, in torch's cache."
+    )
+    head: list[Positive] = Field(
+        [],
+        description="Units of dense layers, with ReLU, before the output. Not in the paper: its own last layer.",
+    )
+    dropout: float = Field(0.0, ge=0, lt=1, description="Share of the head's units that dropout puts out in training.")
+
+    @model_validator(mode="after")
+    def _check_network(self) -> Self:
+        if self.dropout and not self.head:
+            raise ValueError(f"dropout {self.dropout:g} is of the layers of a `head`, and there is none")
+        return self
 
 
 class Optimisation(Section):
@@ -472,6 +486,18 @@ class TumourFilter(Section):
         [], description="Cohorts whose annotated slides train it; patients are in the sets of the cohort's round 1."
     )
     label: Name = Field("tumour", description="Label of the annotated tiles that are tumour; all others are not.")
+    held_out: bool = Field(
+        True, description="Patients of the test set are held out; false: they train as well, and nothing is tested."
+    )
+    slides: Positive | None = Field(
+        None, description="It learns from so many of its training slides, chosen by a hash; null: from all."
+    )
+    tiles_per_class: Positive | None = Field(
+        None, description="It learns from so many tiles of either class, drawn from all of its slides; null: from all."
+    )
+    starts_from: Name | None = Field(
+        None, description="Another filter whose convolutional weights training begins with; the head begins anew."
+    )
     folder: Path | None = Field(
         None,
         description="In place of a classifier: folder with a file per slide, named as annotations are: probabilities "
@@ -495,6 +521,11 @@ class TumourFilter(Section):
             raise ValueError(
                 "expected `cohorts`, whose annotations train the filter, or a `folder` of one's own probabilities, "
                 f"found {'both' if self.cohorts else 'neither'}"
+            )
+        if self.starts_from is not None and self.training.weights != "random":
+            raise ValueError(
+                f"it starts from the weights of {self.starts_from}, and training.weights says "
+                f"{self.training.weights!r}; give one of the two"
             )
         if self.folder is not None and isinstance(self.threshold, str):
             raise ValueError(
@@ -676,11 +707,6 @@ class Divergence(Section):
     estimator: Literal["mixture", "gaussian", "histogram"] = Field(
         "mixture", description="Of the densities that are compared, feature by feature; the paper names none."
     )
-    compared: Positive = Field(
-        2500,
-        description="Tiles of each class and domain that are compared, fewer where there are not as many: half of the "
-        "5,000. The fewer the tiles, the larger the divergence, so that classes compare only at equal numbers.",
-    )
     embedded: Positive = Field(500, description="Tiles of each class and domain in the plane of the t-SNE (Fig. 5A).")
     perplexity: float = Field(30, gt=0, description="Perplexity of the t-SNE; the paper names none.")
 
@@ -752,17 +778,52 @@ class Origin(Section):
             raise ValueError("regimes.coords: 'coords' means something else in the predictions; rename the regime")
         for name in self.compared:
             _check_known(name, self.regimes, "compared", "regimes")
-        for name, regime in self.regimes.items():
-            before = [name]
-            while regime.starts_from is not None:
-                _check_known(regime.starts_from, self.regimes, f"regimes.{before[-1]}.starts_from", "regimes")
-                if regime.starts_from in before:
-                    raise ValueError(
-                        f"regimes.{name}.starts_from: {' starts from '.join([*before, regime.starts_from])}"
-                    )
-                before.append(regime.starts_from)
-                regime = self.regimes[regime.starts_from]
+        for name in self.regimes:
+            _check_starts(name, self.regimes, "regimes")
         return self
+
+
+class PixelMap(Section):
+    """The map of probability that is compared with the outlines, pixel by pixel. The paper does not say how."""
+
+    mpp: float = Field(4.0, ge=0.1, le=100, description="µm/px of the map; a published tile is 56 µm wide.")
+    interpolation: Literal["bilinear", "nearest"] = Field(
+        "bilinear", description="Between the centres of tiles, or each pixel as its tile."
+    )
+    domain: Literal["tissue", "image"] = Field(
+        "tissue",
+        description="Pixels that count: those of tissue tiles, or all of the slide; background raises the AUC.",
+    )
+
+
+class Transfer(Section):
+    """The study of cross-cancer transfer: does a detector of tumour that saw another cancer first do better?
+
+    Regimes are tumour filters that train on one cohort and differ in the weights that they start from.
+    """
+
+    target: Name = Field(description="The cohort whose tumour is detected, with annotations; defined under `cohorts`.")
+    compared: list[Name] = Field(
+        min_length=1,
+        max_length=6,
+        description="Tumour filters of the target, in the order of tables and figures; gains are over the first.",
+    )
+    fewer: list[Positive] = Field(
+        [], description="Numbers of training slides with which all of them are trained as well. Not in the paper."
+    )
+    pixels: PixelMap = Field(PixelMap(), description="How tumour is compared pixel by pixel.")
+
+    @model_validator(mode="after")
+    def _check_compared(self) -> Self:
+        _check_once(self.compared, "compared")
+        if len(set(self.fewer)) < len(self.fewer):
+            raise ValueError(f"fewer: expected each number once, found {self.fewer}")
+        return self
+
+
+def with_fewer_slides(name: str, slides: int) -> str:
+    """What a filter is called that is trained as another on `slides` slides only."""
+    return f"{name}_of_{slides}_slides"
 
 
 class Controls(Section):
@@ -797,6 +858,9 @@ class Configuration(Section):
     demo: DemoCohort = DemoCohort()
     controls: Controls = Controls()
     origin: Origin | None = Field(None, description="The study of metastatic origin; see studies/origin.yaml.")
+    transfer: Transfer | None = Field(
+        None, description="The study of cross-cancer transfer; see studies/transfer.yaml."
+    )
 
     def of_cohort(self, name: str) -> dict[str, Any]:
         """The configuration as plain values, of one cohort and its traits alone: what its results stand on.
@@ -810,8 +874,10 @@ class Configuration(Section):
     @model_validator(mode="after")
     def _check_references(self) -> Self:
         _check_once(self.study.cohorts, "study.cohorts")
-        if not self.study.cohorts and self.origin is None:
-            raise ValueError("study.cohorts: expected a cohort or more, or the section of a sister study (origin)")
+        if not self.study.cohorts and self.origin is None and self.transfer is None:
+            raise ValueError(
+                "study.cohorts: expected a cohort or more, or the section of a sister study (origin, transfer)"
+            )
         for trait in RESERVED_TRAITS:
             if trait in self.traits:
                 raise ValueError(f"traits.{trait}: {trait!r} means something else in the results; rename the trait")
@@ -830,6 +896,10 @@ class Configuration(Section):
             _check_known(tile["cohort"], trained, "stain.reference", "cohorts")
         self._check_exports()
         self._check_origin()
+        for name in self.tumour_filters:
+            _check_starts(name, self.tumour_filters, "tumour_filters")
+        if self.transfer:
+            self._check_transfer(self.transfer)
         if self.ensembles.members > self.splits.rounds:
             raise ValueError(f"ensembles.members is {self.ensembles.members}, of only {self.splits.rounds} rounds")
         return self
@@ -856,7 +926,46 @@ class Configuration(Section):
                 _check_known(used, self.tumour_filters, f"cohorts.{name}.tumour_filter", "tumour_filters")
                 self._check_filter(used)
 
+    def _check_transfer(self, transfer: Transfer) -> None:
+        _check_known(transfer.target, self.cohorts, "transfer.target", "cohorts")
+        for name in transfer.compared:
+            _check_known(name, self.tumour_filters, "transfer.compared", "tumour_filters")
+            if self.tumour_filters[name].cohorts != [transfer.target]:
+                raise ValueError(
+                    f"tumour_filters.{name}.cohorts: it is among transfer.compared; expected {transfer.target} alone, "
+                    f"found {', '.join(self.tumour_filters[name].cohorts) or 'none'}"
+                )
+        for name in self.with_starts(transfer.compared):
+            self._check_training(name)
+
+    def with_starts(self, filters: list[str]) -> list[str]:
+        """Some tumour filters, and those whose weights they start from, each once and before those that need it."""
+        found: dict[str, None] = {}
+        for name in filters:
+            start = self.tumour_filters[name].starts_from
+            found |= dict.fromkeys([*(self.with_starts([start]) if start else []), name])
+        return list(found)
+
+    @model_validator(mode="after")
+    def _add_fewer(self) -> Self:
+        """Define the filters of `transfer.fewer`, which have names and files as all filters do."""
+        for name in self.transfer.compared if self.transfer else []:
+            for slides in self.transfer.fewer:
+                fewer = self.tumour_filters[name].model_copy(update={"slides": slides})
+                self.tumour_filters.setdefault(with_fewer_slides(name, slides), fewer)
+        return self
+
     def _check_filter(self, name: str) -> None:
+        for trained in self.with_starts([name]):
+            self._check_training(trained)
+        for cohort in self.tumour_filters[name].cohorts:
+            if self.cohorts[cohort].tumour_filter != name:
+                raise ValueError(
+                    f"tumour_filters.{name}.cohorts: {cohort} trains the filter and does not use it; set "
+                    f"cohorts.{cohort}.tumour_filter to {name}"
+                )
+
+    def _check_training(self, name: str) -> None:
         trained_filter, where = self.tumour_filters[name], f"tumour_filters.{name}"
         _check_once(trained_filter.cohorts, f"{where}.cohorts")
         for cohort in trained_filter.cohorts:
@@ -868,11 +977,6 @@ class Configuration(Section):
                 )
             labels = list(annotations.classes.values())
             _check_known(trained_filter.label, labels, f"{where}.label", f"labels of cohorts.{cohort}.annotations")
-            if self.cohorts[cohort].tumour_filter != name:
-                raise ValueError(
-                    f"{where}.cohorts: {cohort} trains the filter and does not use it; set cohorts.{cohort}."
-                    f"tumour_filter to {name}"
-                )
 
     def _check_applied(self, name: str) -> None:
         used, where = self.cohorts[name].tumour_filter, f"cohorts.{name}.tumour_filter"
@@ -941,6 +1045,17 @@ class Configuration(Section):
 def _check_known(name: str, known: Any, where: str, defined: str) -> None:
     if name not in known:
         raise ValueError(f"{where}: {name!r} is not among {defined}{_suggestion(name, known)}")
+
+
+def _check_starts(name: str, definitions: dict[str, Any], defined: str) -> None:
+    """Raise ValueError where a model, by way of those that it starts from, starts from itself or an unknown one."""
+    before, start = [name], definitions[name].starts_from
+    while start is not None:
+        _check_known(start, definitions, f"{defined}.{before[-1]}.starts_from", defined)
+        if start in before:
+            raise ValueError(f"{defined}.{name}.starts_from: {' starts from '.join([*before, start])}")
+        before.append(start)
+        start = definitions[start].starts_from
 
 
 def _check_once(names: list[str], where: str) -> None:

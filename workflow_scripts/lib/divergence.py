@@ -22,7 +22,7 @@ log = logging.getLogger(__name__)
 
 # The comparisons of Fig. 5B by the reading that they belong to: the paper's text (3.2) and the figure's caption differ.
 READINGS = {"text": ("counterpart", "everything_else"), "caption": ("other_metastases", "other_primaries")}
-COLUMNS = ["reading", "comparison", "class", "other", "feature", "kl", "n_first", "n_second", "estimator"]
+COLUMNS = ["reading", "comparison", "class", "other", "feature", "kl", "chance", "n_first", "n_second", "estimator"]
 # Of fewer distinct values there is no telling how they are distributed.
 LEAST_VALUES = 20
 # The most normal components of a mixture, and how many values in a row stand for a sample when it is fitted.
@@ -34,6 +34,8 @@ LEAST_GAIN = 0.01
 # A component is at least this wide, in standard deviations of its sample: equal values would make one of no width.
 LEAST_WIDTH = 1e-3
 BINS, PSEUDO_COUNT = 30, 0.25
+# How often tiles are dealt anew to tell what divergence chance makes.
+REDIVISIONS = 5
 
 
 class Mixture(NamedTuple):
@@ -80,6 +82,18 @@ def kl_divergence(first: np.ndarray, second: np.ndarray, *, estimator: str = "mi
     if not all(map(_is_enough, samples)):
         return float("nan")
     return compare(*map(prepare, samples))
+
+
+def chance_divergence(first: np.ndarray, second: np.ndarray, *, estimator: str, seed: int) -> float:
+    """What `kl_divergence` finds on average between samples of these sizes that differ by chance alone.
+
+    Values of both (n,) and (m,) are put together and dealt anew, REDIVISIONS times. The fewer there are, the more it
+    is: about 1 / n + 1 / m of normal samples. NaN as there.
+    """
+    rng = np.random.default_rng(seed)
+    together = np.concatenate([first, second])
+    dealt = (rng.permutation(together) for _ in range(REDIVISIONS))
+    return float(np.mean([kl_divergence(*np.split(values, [len(first)]), estimator=estimator) for values in dealt]))
 
 
 def fit_mixture(sample: np.ndarray, *, most: int = MOST_COMPONENTS) -> Mixture:
@@ -209,6 +223,7 @@ def divergence_table(
     domains: Sequence[str],
     *,
     estimator: str = "mixture",
+    seed: int,
     order: Sequence[str] = (),
 ) -> pd.DataFrame:
     """The table `divergence.tsv`: KL divergences between classes of tiles, per latent feature, in both readings of 5B.
@@ -224,8 +239,8 @@ def divergence_table(
 
     Columns: reading (`text`, `caption`); comparison; class; other: the class of the second sample, empty for everything
     else; feature, from 0; kl (nats, `kl_divergence`; missing where a sample has too few distinct values, or no tile);
-    n_first, n_second: tiles of each; estimator. Rows are in this order, classes in the `order` that is given, and those
-    that are not in it after these by name.
+    chance (of `counterpart`: `chance_divergence`, of which `seed` is); n_first, n_second: tiles of each; estimator.
+    Rows are in this order, classes in the `order` that is given, and those that are not in it after these by name.
 
     Raises InputError as `kl_divergence` does, for an unknown domain, and where the three are not of as many tiles.
     """
@@ -255,8 +270,14 @@ def divergence_table(
                 for other, (n_second, of_second) in seconds[comparison](name).items():
                     for feature, (first, second) in enumerate(zip(firsts, of_second, strict=True)):
                         kl = np.nan if first is None or second is None else compare(first, second)
+                        chance = np.nan
+                        if comparison == "counterpart" and not np.isnan(kl):
+                            samples = (
+                                latents[of, feature] for of in (primary[name], (classes == name) & ~primary[name])
+                            )
+                            chance = chance_divergence(*samples, estimator=estimator, seed=seed)
                         rows.append(
-                            (reading, comparison, name, other, feature, kl, n_first, n_second, estimator)
+                            (reading, comparison, name, other, feature, kl, chance, n_first, n_second, estimator)
                         )  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)
 
@@ -268,20 +289,14 @@ def _in_order(classes: Sequence[str], order: Sequence[str]) -> list[str]:
 
 
 def write_divergences(
-    path_to_table: str | Path, *, path_to_latents: str | Path, estimator: str, most: int, order: Sequence[str]
+    path_to_table: str | Path, *, path_to_latents: str | Path, estimator: str, seed: int, order: Sequence[str]
 ) -> None:
-    """Write `divergence.tsv` of the latents in a file (`latents`); the rest is as in `divergence_table`.
-
-    Of each class and domain at most `most` tiles are compared (`thinned`): the smaller two samples of one density are,
-    the further apart they are found.
-    """
+    """Write `divergence.tsv` of the latents in a file (`latents`); the rest is as in `divergence_table`."""
     found = read_latents(path_to_latents)
-    chosen = thinned(found.tiles, most=most, order=order)
-    tiles = found.tiles.iloc[chosen]
-    classes, domains = tiles["class"], tiles["domain"]
-    table = divergence_table(found.values[chosen], classes, domains, estimator=estimator, order=order)
-    for name, kl, number in mean_divergences(table).itertuples(index=False):
-        log.info("%s: mean divergence %.3f nats over %d features", name, kl, number)
+    classes, domains = found.tiles["class"], found.tiles["domain"]
+    table = divergence_table(found.values, classes, domains, estimator=estimator, seed=seed, order=order)
+    for name, kl, chance, number in mean_divergences(table).itertuples(index=False):
+        log.info("%s: mean divergence %.3f nats over %d features, %.3f by chance", name, kl, number, chance)
     files.write_table(table, path_to_table)
 
 
@@ -298,7 +313,7 @@ def _check_tiles(latents: np.ndarray, classes: np.ndarray, domains: np.ndarray) 
 
 
 def mean_divergences(table: pd.DataFrame, comparison: str = "counterpart") -> pd.DataFrame:
-    """The mean of a comparison over the features, and other classes, of each class: class, kl, values.
+    """The mean of a comparison over the features, and other classes, of each class: class, kl, chance, values.
 
     table: of `divergence_table`, whose order the classes keep; `values` is how many divergences the mean is over, those
     that are missing left out; a class without any has none. Paper: metastatic origin, 3.2 ("the mean KL divergence
@@ -307,16 +322,16 @@ def mean_divergences(table: pd.DataFrame, comparison: str = "counterpart") -> pd
     known = [name for names in READINGS.values() for name in names]
     if comparison not in known:
         raise InputError(f"comparison {comparison!r}: expected one of {', '.join(known)}")
-    of_classes = table[table["comparison"] == comparison].groupby("class", sort=False)["kl"]
-    return of_classes.agg(kl="mean", values="count").reset_index()
+    of_classes = table[table["comparison"] == comparison].groupby("class", sort=False)
+    return of_classes.agg(kl=("kl", "mean"), chance=("chance", "mean"), values=("kl", "count")).reset_index()
 
 
 def points_of_classes(means: pd.DataFrame, auroc: Mapping[str, float]) -> pd.DataFrame:
-    """The points of Fig. 5C: class, kl, auroc, of the classes that have both; a control class has no AUROC.
+    """The points of Fig. 5C: class, kl, chance, auroc, of the classes that have both; a control class has no AUROC.
 
     means: of `mean_divergences`; auroc: of the transferred model, by class.
     """
-    points = means[["class", "kl"]].assign(auroc=means["class"].map(dict(auroc)).astype(float))
+    points = means[["class", "kl", "chance"]].assign(auroc=means["class"].map(dict(auroc)).astype(float))
     return points.dropna().reset_index(drop=True)
 
 
@@ -343,21 +358,6 @@ def correlation(points: pd.DataFrame) -> dict[str, float]:
 # The plane of Fig. 5A
 
 
-def thinned(tiles: pd.DataFrame, *, most: int, order: Sequence[str] = ()) -> np.ndarray:
-    """The positions of at most `most` of the tiles of each class and domain, by class and then domain.
-
-    tiles: class and domain of n tiles. Those that stay stand at equal steps over them as they are listed, so that they
-    are of all slides in turn. Classes are in the order of `divergence_table`, primaries first.
-    """
-    chosen = []
-    for name in _in_order(tiles["class"], order):
-        for domain in DOMAINS:
-            members = np.flatnonzero((tiles["class"] == name) & (tiles["domain"] == domain))
-            number = min(most, len(members))
-            chosen.append(members[np.arange(number) * len(members) // max(1, number)])
-    return np.concatenate(chosen)
-
-
 def embed(latents: np.ndarray, *, perplexity: float, seed: int) -> np.ndarray:
     """Latents (n, features) of n tiles laid out in a plane by t-SNE (scikit-learn): (n, 2) float32.
 
@@ -382,10 +382,17 @@ def plane(
 ) -> pd.DataFrame:
     """The table `tsne.tsv`: slide_id, class, domain, x, y of tiles in the plane of `embed`, by class and domain.
 
-    tiles: slide_id, class and domain of n tiles; latents (n, features). At most `most` tiles of each class and domain
-    take part (`thinned`): what a t-SNE costs grows faster than the number of its tiles.
+    tiles: slide_id, class and domain of n tiles; latents (n, features). Of each class and domain at most `most` tiles
+    take part, at equal steps over them as they are listed, so from all slides in turn: what a t-SNE costs grows faster
+    than the number of its tiles. Classes are in the order of `divergence_table`, primaries first.
     """
-    chosen = thinned(tiles, most=most, order=order)
+    chosen = []
+    for name in _in_order(tiles["class"], order):
+        for domain in DOMAINS:
+            members = np.flatnonzero((tiles["class"] == name) & (tiles["domain"] == domain))
+            number = min(most, len(members))
+            chosen.append(members[np.arange(number) * len(members) // max(1, number)])
+    chosen = np.concatenate(chosen)
     x, y = embed(latents[chosen], perplexity=perplexity, seed=seed).T
     return tiles.iloc[chosen][["slide_id", "class", "domain"]].reset_index(drop=True).assign(x=x, y=y)
 

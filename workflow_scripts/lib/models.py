@@ -1,9 +1,11 @@
 """Tile classifiers: built by name and applied to tiles; these and other networks saved so that they load anywhere."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -16,6 +18,7 @@ from workflow_scripts.lib.files import writing
 
 WEIGHTS_FILE = "weights.safetensors"
 DESCRIPTION_FILE = "model.json"
+INCEPTIONS = ("inception_v3", "googlenet")
 
 
 @dataclass(frozen=True)
@@ -31,30 +34,122 @@ class TrainedModel:
         return torch.softmax(logits, dim=1) if "classes" in self.description else torch.sigmoid(logits[:, 0])
 
 
-def build(backbone: str, *, weights: str = "random", outputs: int = 1) -> nn.Module:
-    """A torchvision classifier with `outputs` logits, in channels-last memory.
+def build(
+    backbone: str,
+    *,
+    outputs: int = 1,
+    head: Sequence[int] = (),
+    dropout: float = 0.0,
+) -> nn.Module:
+    """A torchvision classifier with `outputs` logits and random weights, in channels-last memory.
 
-    `weights` is `random` or `imagenet`; the latter keeps every pretrained tensor whose shape fits and leaves the last
-    layer as initialised. Random weights come from torch's global generator: seed it first.
+    head: the units of dense layers between the backbone and the outputs, each with ReLU and `dropout`, the share of its
+    units that is put out in training; they and the outputs stand in the place of the last layer, and of the dropout
+    before it where the backbone has one. Weights come from torch's global generator: seed it first.
 
-    Raises InputError for a name that torchvision does not know.
+    Raises InputError for a name that torchvision does not know, and for a head where the last layer is not dense.
     """
-    known = zoo.list_models(module=zoo)
-    if backbone not in known:
-        raise InputError(f"training.backbone: {backbone!r} is not a torchvision classifier ({', '.join(known)})")
-    # The auxiliary classifier of the Inception family is a second loss, of which the paper says nothing.
-    options = {"aux_logits": False, "init_weights": True} if backbone in ("inception_v3", "googlenet") else {}
+    _check_backbone(backbone)
+    options: dict[str, Any] = {}
+    if backbone in INCEPTIONS:
+        # Their auxiliary classifier is a second loss, of which the papers say nothing.
+        options = {"aux_logits": False, "init_weights": True} | ({"dropout": 0.0} if head else {})
     network = zoo.get_model(backbone, weights=None, num_classes=outputs, **options)
-    if weights == "imagenet":
-        _load_pretrained(network, backbone)
+    if head:
+        name = last_layer(network)
+        widths = [network.get_submodule(name).in_features, *head]
+        layers: list[nn.Module] = []
+        for width, units in pairwise(widths):
+            layers += [nn.Linear(width, units), nn.ReLU(), nn.Dropout(dropout)]
+        above, _, own = name.rpartition(".")
+        setattr(network.get_submodule(above), own, nn.Sequential(*layers, nn.Linear(widths[-1], outputs)))
     return network.to(memory_format=torch.channels_last)
 
 
-def _load_pretrained(network: nn.Module, backbone: str) -> None:
+def _check_backbone(backbone: str) -> None:
+    known = zoo.list_models(module=zoo)
+    if backbone not in known:
+        raise InputError(f"training.backbone: {backbone!r} is not a torchvision classifier ({', '.join(known)})")
+
+
+def last_layer(network: nn.Module) -> str:
+    """The name of a classifier's last dense layer. Raises InputError where it has none."""
+    dense = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear)]
+    if not dense:
+        raise InputError(f"{type(network).__name__}: it has no dense layer that a head could replace; use another one")
+    return dense[-1]
+
+
+def carry_backbone(
+    network: nn.Module, weights: Mapping[str, torch.Tensor], *, backbone: str, source: str | Path
+) -> None:
+    """Give a classifier that `build` made the weights of another of the same backbone, but for its head.
+
+    The head, or the last layer, stays as it was initialised, whatever that of the other is. weights: the other's, by
+    name; source: where they are from, for the errors. Raises InputError when they lack a tensor, or one has another
+    shape. Paper: cross-cancer transfer, 3.2 ("only the convolutional layer weights").
+    """
+    # The head's layers lie below the name of the layer that it replaced. Built without memory, it draws no weights.
+    with torch.device("meta"):
+        replaced = last_layer(zoo.get_model(backbone, weights=None)) + "."
     own = network.state_dict()
-    pretrained = zoo.get_model(backbone, weights="DEFAULT").state_dict()
-    fitting = {name: value for name, value in pretrained.items() if name in own and value.shape == own[name].shape}
-    network.load_state_dict({**own, **fitting})
+    carried = [name for name in own if not name.startswith(replaced)]
+    strange = [name for name in carried if name not in weights or weights[name].shape != own[name].shape]
+    if strange:
+        raise InputError(
+            f"{source}: expected the weights of a {backbone}, found {len(strange)} of {len(carried)} tensors missing "
+            f"or of another shape, the first of them {strange[0]}"
+        )
+    network.load_state_dict(own | {name: weights[name] for name in carried})
+
+
+def pretrained_file(backbone: str, given: str | Path | None = None) -> Path:
+    """The file of a backbone's ImageNet weights: the one that is given, or torchvision's in torch's cache.
+
+    Nothing is downloaded: a cluster's nodes are often off the web. Raises InputError where there is none, which says
+    how to get it.
+    """
+    _check_backbone(backbone)
+    if given is not None:
+        if not Path(given).is_file():
+            raise InputError(f"{given}: expected a file of ImageNet weights (training.imagenet), found none")
+        return Path(given)
+    url = zoo.get_model_weights(backbone).DEFAULT.url
+    path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
+    if not path.is_file():
+        raise InputError(
+            f"no ImageNet weights of {backbone} on this machine: expected {path}, or a file that training.imagenet "
+            f"names; get them by `curl --create-dirs --output {path} {url}`"
+        )
+    return path
+
+
+def lacking_weights(trained: Sequence[Mapping[str, Any]]) -> str:
+    """Why models cannot be trained one after the other, '' where they can: the first file of weights that is missing.
+
+    trained: `backbone`, `weights` and `imagenet` of the configuration of each.
+    """
+    for settings in trained:
+        if settings["weights"] == "imagenet":
+            try:
+                pretrained_file(settings["backbone"], settings["imagenet"])
+            except InputError as lack:
+                return f"not available: {lack}"
+    return ""
+
+
+def load_pretrained(network: nn.Module, backbone: str, path: str | Path) -> None:
+    """Give a classifier the weights of a file (torch's, or safetensors), but for its head: see `carry_backbone`."""
+    if Path(path).suffix == ".safetensors":
+        weights = load_file(path)
+    else:
+        try:
+            weights = torch.load(path, map_location="cpu", weights_only=True)
+        except (UnpicklingError, RuntimeError, EOFError) as error:
+            raise InputError(
+                f"{path}: expected a file of weights by torch, found one that it cannot read: {error}"
+            ) from None
+    carry_backbone(network, weights, backbone=backbone, source=path)
 
 
 def outputs_of(description: Mapping[str, Any]) -> int:
@@ -100,7 +195,13 @@ def load(folder: str | Path) -> TrainedModel:
 
     Raises InputError as `build` and `read` do.
     """
-    return TrainedModel(*read(folder, lambda described: build(described["backbone"], outputs=outputs_of(described))))
+    return TrainedModel(*read(folder, build_described))
+
+
+def build_described(description: Mapping[str, Any]) -> nn.Module:
+    """A classifier as a description (`save`) says, with random weights. Raises InputError as `build` does."""
+    head = {key: description[key] for key in ("head", "dropout") if key in description}
+    return build(description["backbone"], outputs=outputs_of(description), **head)
 
 
 def read(

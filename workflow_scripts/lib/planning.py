@@ -5,6 +5,7 @@ These run each time that the graph of jobs is built, so they read tables and fol
 
 import hashlib
 import os
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -70,6 +71,13 @@ def slides_without_file(path_to_sheet: str | Path, folder: str | Path, kind: str
     return [slide for slide in usable_files(path_to_sheet) if slide not in found]
 
 
+def cached_weights() -> list[str]:
+    """The names of the files in torch's cache of weights, without importing torch."""
+    home = os.environ.get("TORCH_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "torch")
+    folder = Path(home).expanduser() / "hub" / "checkpoints"
+    return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
 def text_table(path: str | Path) -> pd.DataFrame:
     """A table with every column as text, '' where it says nothing; read once, as long as it is not written anew."""
     return _read(*_version(path))
@@ -109,6 +117,16 @@ def held_out_slides(path_to_sheet: str | Path, path_to_splits: str | Path, slide
     patients = set(split.loc[split["set"] == splits.TEST, "patient_id"])
     held_out = set(sheet.loc[sheet["patient_id"].isin(patients), "slide_id"])
     return [slide for slide in slides if slide in held_out]
+
+
+def drawn(places: Sequence[tuple[str, str]], number: int, *, seed: int) -> list[tuple[str, str]]:
+    """So many of some slides, as (cohort, slide), in their order: those with the lowest hashes of seed and name.
+
+    Those of a smaller number are among those of a larger one.
+    """
+    lots = {place: hashlib.sha256(f"{seed}:drawn:{'/'.join(place)}".encode()).hexdigest() for place in places}
+    chosen = set(sorted(places, key=lots.__getitem__)[:number])
+    return [place for place in places if place in chosen]
 
 
 def slides_by_chunk(path_to_sheet: str | Path, *, chunks: int) -> dict[int, list[str]]:

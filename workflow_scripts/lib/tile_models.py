@@ -45,13 +45,15 @@ def train_model(
     workers: int,
     classes: Sequence[str] = (),
     starts_from: str | Path | None = None,
+    carries_head: bool = True,
 ) -> None:
     """Train a classifier of tiles, and write into `folder` all that is needed to use and to judge it.
 
     identity: what distinguishes the model (`trait` and `round`, or a study's own), by name; the first columns of
     `scores.tsv`. classes: the names of the classes that labels are numbers of, with a probability each; none for the
-    two of a trait, which has one probability. starts_from: the folder of a model of the same kind, whose weights
-    training begins with (`model.json` has their SHA-256); None for `settings["weights"]`. settings: the section
+    two of a trait, which has one probability. starts_from: the folder of a model whose weights training begins with
+    (`model.json` has their SHA-256); None for `settings["weights"]`. It is of the same kind, or, where carries_head is
+    false and the head begins anew, of the same backbone. settings: the section
     `training` of the configuration, where each key is described, without `workers`, which shapes no result: the number
     of processes that decode tiles. stain: the reference that the slides' stains are normalised to, or None.
     tile_threshold: the probability at which a tile is positive; None of classes, of which the likeliest counts.
@@ -61,18 +63,19 @@ def train_model(
     validation_loss, evaluation, slides and tiles per set). The state to go on from lies beside them, and stays: until a
     job has ended for those who sent it, its files may be taken away, and from the last state they are written at once.
 
-    Raises InputError as `train`, `tile_problems` and `models.check_tile_size` do, naming the model; and when the model
-    that it starts from has another backbone or other classes.
+    Raises InputError as `train`, `tile_problems` and `models` do, naming the model; and when the model that it starts
+    from has another backbone, or another head or classes that it should carry.
     """
     kind = {
         **({"classes": list(classes)} if classes else {}),
         "backbone": settings["backbone"],
+        **({"head": settings["head"], "dropout": settings["dropout"]} if settings["head"] else {}),
         "tile_threshold": tile_threshold,
         **({"starts_from": provenance.file_digest(Path(starts_from) / models.WEIGHTS_FILE)} if starts_from else {}),
     }
 
     def make_problem(description: Mapping[str, Any], *sets: SlideTiles, **options: Any) -> Problem:
-        network = _network(description, settings, starts_from)
+        network = _network(description, settings, starts_from, carries_head)
         models.check_tile_size(network, backbone=settings["backbone"], tile_px=description["tile_px"])
         if classes:
             return ManyClasses(network, *sets, classes=len(classes), **options)
@@ -138,20 +141,27 @@ def train_network(
 
 
 def _network(
-    description: Mapping[str, Any], settings: Mapping[str, Any], starts_from: str | Path | None
+    description: Mapping[str, Any], settings: Mapping[str, Any], starts_from: str | Path | None, carries_head: bool
 ) -> torch.nn.Module:
     """The network to be trained, with the weights that it starts from. Raises InputError when those are of another."""
     if starts_from is None:
-        outputs = models.outputs_of(description)
-        return models.build(settings["backbone"], weights=settings["weights"], outputs=outputs)
+        network = models.build_described(description)
+        if settings["weights"] == "imagenet":
+            path = models.pretrained_file(settings["backbone"], settings["imagenet"])
+            models.load_pretrained(network, settings["backbone"], path)
+        return network
     start = models.load(starts_from)
-    for key in ("backbone", "classes"):
+    for key in ("backbone", *(("classes", "head") if carries_head else ())):
         if start.description.get(key) != description.get(key):
             raise InputError(
                 f"{starts_from}: its {key} is {start.description.get(key)}, and this model's {description.get(key)}; "
                 "start from a model of the same kind"
             )
-    return start.network
+    if carries_head:
+        return start.network
+    network = models.build_described(description)
+    models.carry_backbone(network, start.network.state_dict(), backbone=settings["backbone"], source=starts_from)
+    return network
 
 
 def _tile_geometry(slides: Sequence[LabelledSlide]) -> dict[str, Any]:

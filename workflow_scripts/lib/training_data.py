@@ -146,6 +146,32 @@ def sample_tiles(
     return [replace(slide, sampled=positions) for slide, positions in zip(slides, sampled, strict=True)]
 
 
+def sample_classes(
+    sets: Mapping[str, Sequence[LabelledSlide]], *, most: int, seed: int
+) -> dict[str, list[LabelledSlide]]:
+    """The slides of some sets with equally many tiles sampled of each class: at most `most`, or as the rarest has.
+
+    The label of each slide is of its tiles, (n,). They are drawn from all slides of all sets alike, so that a slide
+    gives what share it has of its class: of each class the tiles with the lowest hashes of seed, slide, column and row.
+    So whoever learns from these slides, in whichever way, sees these tiles. Paper: cross-cancer transfer, 3.2 ("we
+    randomly sampled 300,000 cancerous tiles and 300,000 non-cancerous tiles").
+    """
+    slides = [slide for of in sets.values() for slide in of]
+    lots = [
+        np.array([int.from_bytes(_lot(seed, slide.slide_id, *place)[:8]) for place in seen], np.uint64)
+        for slide, (seen, _) in zip(slides, (tile_sources.places(slide.source) for slide in slides), strict=True)
+    ]
+    every, labels = (np.concatenate(parts) for parts in (lots, [slide.label for slide in slides]))
+    of_classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    number = min(most, *map(len, of_classes))
+    drawn = np.zeros(len(every), bool)
+    for members in of_classes:
+        drawn[members[np.argsort(every[members], kind="stable")[:number]]] = True
+    of_slides = np.split(drawn, np.cumsum([len(of_slide) for of_slide in lots])[:-1])
+    sampled = iter([replace(slide, sampled=np.flatnonzero(of)) for slide, of in zip(slides, of_slides, strict=True)])
+    return {name: [next(sampled) for _ in of] for name, of in sets.items()}
+
+
 def _lot(*named: object) -> bytes:
     """What a name draws: the same whatever else there is."""
     return hashlib.sha256(":".join(map(str, named)).encode()).digest()
