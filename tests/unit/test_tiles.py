@@ -309,6 +309,27 @@ def test_a_store_says_what_made_it(slide_path, tmp_path):
     assert {type(value) for value in attributes.values()} == {str, int, float}
 
 
+def test_a_slide_may_be_tiled_at_its_own_resolution(tmp_path):
+    image = np.full((200, 300, 3), PINK, np.uint8)
+    stores = [
+        tile(write_slide(tmp_path / f"{mpp}.tiff", image, mpp=mpp), tmp_path / f"{mpp}.h5", mpp="native")
+        for mpp in ("0.243", "0.226")
+    ]
+    for store, mpp in zip(map(tiles.read_summary, stores), (0.243, 0.226), strict=True):
+        assert (store["mpp"], store["slide_mpp"], store["tile_level0_px"]) == (mpp, mpp, 64)
+        assert (store["columns"], store["rows"], store["n_tiles"]) == (4, 3, 12)
+        # Tiles of both belong together, though their µm/px differ.
+        assert tiles.asked_mpp(store) == "native"
+    assert tiles.asked_mpp(tiles.read_summary(tile(tmp_path / "0.243.tiff", tmp_path / "half.h5"))) == 0.5
+
+
+def test_a_slide_without_a_resolution_has_none_of_its_own(tmp_path):
+    image = np.full((200, 300, 3), PINK, np.uint8)
+    store = tiles.read_summary(tile(write_slide(tmp_path / "s.tiff", image, mpp=None), tmp_path / "s.h5", mpp="native"))
+    assert (store["status"], tiles.asked_mpp(store)) == ("excluded", "native")
+    assert np.isnan(store["mpp"])
+
+
 def test_a_thumbnail_shows_the_whole_slide(slide_path, tmp_path):
     with (
         tiles.open_store(tile(slide_path, tmp_path / "S.h5")) as store,

@@ -300,7 +300,9 @@ class Tiles(Section):
     """Slides to tiles (Methods, Preprocessing)."""
 
     tile_px: int = Field(512, ge=16, le=4096, description="Side of a tile in px (Methods, Preprocessing: 512 × 512).")
-    mpp: float = Field(0.5, ge=0.1, le=20, description="µm/px of a tile; the paper's ×20 zoom is 0.5 µm/px.")
+    mpp: Annotated[float, Field(ge=0.1, le=20)] | Literal["native"] = Field(
+        0.5, description="µm/px of a tile; the paper's ×20 zoom is 0.5 µm/px. native: each slide's own."
+    )
     max_background: Share = Field(0.5, description="Tiles with more background than this are removed (Preprocessing).")
     background_rule: Literal["saturation", "channel_220"] = Field(
         "saturation",

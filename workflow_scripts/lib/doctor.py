@@ -64,7 +64,7 @@ def examine_machine(*, gpus: int, backbone: str) -> list[Finding]:
 def examine_slides(
     sheet: pd.DataFrame,
     *,
-    target_mpp: float,
+    target_mpp: float | str,
     configured_mpp: float | None,
     downloaded_to: str | Path | None,
     tolerance: float = slides.MPP_TOLERANCE,
@@ -201,7 +201,7 @@ def examine_cohort(
     downloaded_to: str | Path | None,
     configured_mpp: float | None,
     tile_px: int,
-    mpp: float,
+    mpp: float | str,
     mpp_tolerance: float = slides.MPP_TOLERANCE,
     **counts: int,
 ) -> tuple[str, Estimate]:

@@ -183,7 +183,7 @@ def check_fit(
 
     store: of a slide's tiles; stain: the reference that they are normalised to, or None.
     """
-    found = (int(store.attributes["tile_px"]), float(store.attributes["mpp"]))
+    found = (int(store.attributes["tile_px"]), tiles.asked_mpp(store.attributes))
     for name, description in descriptions.items():
         expected = (description["tile_px"], description["mpp"])
         if found != expected:

@@ -26,6 +26,8 @@ from workflow_scripts.lib.errors import InputError
 
 # How a stand-in begins.
 STAND_IN = "Histocarta: no slide here: "
+# In place of a number of µm/px: those of each slide's finest level.
+NATIVE = "native"
 # How much coarser than the target the pixels that are read may be, as a share of the target, unless told otherwise.
 MPP_TOLERANCE = 0.02
 # µm/px of a microscope's image. Outside lie overviews, and resolutions that a TIFF writer meant for print
@@ -144,11 +146,11 @@ def open_slide(path: str | Path | None) -> Iterator[openslide.OpenSlide]:
 def inspect_slide(
     path: str | Path | None,
     *,
-    target_mpp: float,
+    target_mpp: float | str,
     configured_mpp: float | None = None,
     tolerance: float = MPP_TOLERANCE,
 ) -> SlideFacts:
-    """Open a slide, check that it can be tiled at `target_mpp` µm/px, and read from every level of it.
+    """Open a slide, check that it can be tiled at `target_mpp` µm/px (or NATIVE), and read from every level of it.
 
     `configured_mpp` is the µm/px of a slide whose file has none; it is not used for one whose file has one. A slide
     is never given a guess (no µm/px from the objective's power).
@@ -164,7 +166,7 @@ def inspect_slide(
 def inspect_open_slide(
     slide: openslide.OpenSlide,
     *,
-    target_mpp: float,
+    target_mpp: float | str,
     configured_mpp: float | None = None,
     tolerance: float = MPP_TOLERANCE,
 ) -> SlideFacts:
@@ -173,7 +175,7 @@ def inspect_open_slide(
     _check_shape(facts)
     mpp, source = _mpp_of(slide.properties, configured_mpp, facts)
     facts = replace(facts, mpp=mpp, mpp_source=source)
-    if mpp > target_mpp * (1 + tolerance):
+    if target_mpp != NATIVE and mpp > target_mpp * (1 + tolerance):
         raise SlideRefused(f"finest level has {mpp:.4g} µm/px, coarser than the target {target_mpp:g} µm/px", facts)
     try:
         _read_from_every_level(slide)

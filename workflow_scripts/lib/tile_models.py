@@ -144,8 +144,9 @@ def _network(
     description: Mapping[str, Any], settings: Mapping[str, Any], starts_from: str | Path | None, carries_head: bool
 ) -> torch.nn.Module:
     """The network to be trained, with the weights that it starts from. Raises InputError when those are of another."""
+    # Its own random weights are drawn first, so that they are the same wherever it starts from.
+    network = models.build_described(description)
     if starts_from is None:
-        network = models.build_described(description)
         if settings["weights"] == "imagenet":
             path = models.pretrained_file(settings["backbone"], settings["imagenet"])
             models.load_pretrained(network, settings["backbone"], path)
@@ -159,18 +160,19 @@ def _network(
             )
     if carries_head:
         return start.network
-    network = models.build_described(description)
-    models.carry_backbone(network, start.network.state_dict(), backbone=settings["backbone"], source=starts_from)
+    weights = start.network.state_dict()
+    models.carry_backbone(network, weights, backbone=settings["backbone"], source=starts_from)
     return network
 
 
 def _tile_geometry(slides: Sequence[LabelledSlide]) -> dict[str, Any]:
     """Tile size and µm/px, which all stores share. Raises InputError where they do not."""
-    found = {(s["tile_px"], s["mpp"]) for s in (tiles.read_summary(slide.source.store) for slide in slides)}
+    summaries = (tiles.read_summary(slide.source.store) for slide in slides)
+    found = {(int(summary["tile_px"]), tiles.asked_mpp(summary)) for summary in summaries}
     if len(found) != 1:
         raise InputError(f"the tile stores differ in tile size (px) and µm/px: {sorted(found)}; tile the slides again")
     tile_px, mpp = found.pop()
-    return {"tile_px": int(tile_px), "mpp": float(mpp)}
+    return {"tile_px": tile_px, "mpp": mpp}
 
 
 def _run_key(

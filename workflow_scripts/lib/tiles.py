@@ -205,7 +205,7 @@ def tile_slide(
     *,
     slide_id: str,
     tile_px: int,
-    mpp: float,
+    mpp: float | str,
     max_background: float,
     background_rule: str,
     max_pen: float | None = None,
@@ -218,7 +218,7 @@ def tile_slide(
     code_version: str = "",
     threads: int = 1,
 ) -> None:
-    """Cut a slide into tiles of `tile_px` px at `mpp` µm/px and write its tile store.
+    """Cut a slide into tiles of `tile_px` px at `mpp` µm/px, or at its own (`slides.NATIVE`), and write its tile store.
 
     A slide of JPEG tiles is read by `jpeg_slides`, in `threads` threads; any other by OpenSlide, in one. What is read
     is no coarser than `mpp` by more than `mpp_tolerance`, a share of it.
@@ -251,7 +251,8 @@ def tile_slide(
         "filter": slides.FILTER_NAME,
     }
     _check_settings(settings)
-    attributes = {"slide_id": slide_id, "tile_px": tile_px, "mpp": float(mpp), "code_version": code_version}
+    attributes = {"slide_id": slide_id, "tile_px": tile_px, "code_version": code_version}
+    attributes |= {} if mpp == slides.NATIVE else {"mpp": float(mpp)}
     attributes["settings"] = json.dumps(settings, sort_keys=True)
     started = time.perf_counter()
     with files.writing(path_to_store) as partial:
@@ -441,7 +442,8 @@ def _check_settings(settings: dict[str, Any]) -> None:
     }
     for name, (low, high) in ranges.items():
         value = settings[name]
-        if not (value is None and name in LIMITS) and not low <= value <= high:
+        is_a_choice = (value is None and name in LIMITS) or (name == "mpp" and value == slides.NATIVE)
+        if not is_a_choice and not low <= value <= high:
             raise InputError(f"{name}: found {value}, expected {low} to {high}")
 
 
@@ -463,7 +465,7 @@ def _write_accepted(
         height=facts.height,
         slide_mpp=facts.mpp,
         tile_px=settings["tile_px"],
-        mpp=settings["mpp"],
+        mpp=facts.mpp if settings["mpp"] == slides.NATIVE else settings["mpp"],
     )
     try:
         scale = lattice.tile_level0_px / lattice.tile_px
@@ -610,16 +612,20 @@ def _write_attributes(
     if "thumbnail" not in store:
         store.create_dataset("thumbnail", data=np.zeros(0, np.uint8), track_times=False)
     slide_mpp = facts.mpp if facts is not None and facts.mpp is not None else math.nan
+    is_native = "mpp" not in attributes
+    mpp = slide_mpp if is_native else attributes["mpp"]
     store.attrs.update(
         attributes
         | {
+            "mpp": mpp,
+            **({"is_native": True} if is_native else {}),
             "status": status,
             "reason": reason,
             "columns": lattice.columns if lattice else 0,
             "rows": lattice.rows if lattice else 0,
             "slide_mpp": slide_mpp,
             "mpp_source": facts.mpp_source if facts else "",
-            "tile_level0_px": attributes["tile_px"] * attributes["mpp"] / slide_mpp,
+            "tile_level0_px": attributes["tile_px"] * mpp / slide_mpp,
             "width": facts.width if facts else 0,
             "height": facts.height if facts else 0,
         }
@@ -784,6 +790,14 @@ def read_summary(path: str | Path) -> dict[str, Any]:
     """Return a store's attributes, and its numbers of tiles kept and dropped: `n_tiles`, `n_dropped`. Reads no tile."""
     with open_store(path) as store:
         return store.attributes | {"n_tiles": len(store), "n_dropped": store.n_dropped}
+
+
+def asked_mpp(attributes: Mapping[str, Any]) -> float | str:
+    """The µm/px that a store's slide was to be tiled at, of its attributes: a number, or `slides.NATIVE`.
+
+    By this, and not by their own µm/px, models and tiles belong together.
+    """
+    return slides.NATIVE if attributes.get("is_native") else float(attributes["mpp"])
 
 
 def slide_row(path: str | Path) -> dict[str, Any]:
