@@ -573,6 +573,17 @@ def test_the_share_of_a_third_is_a_fraction_of_a_third():
 CLASSES = {"Tumor": "tumour", "Stroma": "stroma", "_0": "tumour"}
 
 
+def test_the_place_of_a_label_is_without_what_an_earlier_label_has():
+    regions = [region(box(0, 0, 10, 10), "a"), region(box(5, 0, 15, 10), "b"), region(box(14, 0, 20, 10), "c")]
+    regions += [region(box(0, 0, 99, 99), "none of these")]
+    classes = {"a": "first", "b": "second", "c": "second"}
+    place = annotations.place_of_label(regions, "second", classes=classes)
+    assert place.equals(box(10, 0, 20, 10))
+    assert annotations.place_of_label(regions, "first", classes=classes).equals(box(0, 0, 10, 10))
+    covered = annotations.place_of_label(regions[:1], "second", classes=classes)
+    assert covered.area == annotations.place_of_label(regions, "third", classes=classes).area == 0
+
+
 def test_where_labels_overlap_the_place_belongs_to_the_first():
     regions = [region(box(0, 0, 10, 10), "Stroma"), region(box(0, 0, 4, 10), "_0"), region(box(0, 0, 3, 10))]
     found = labels_of(regions, classes=CLASSES, coords=[[0, 0]])

@@ -172,13 +172,41 @@ def test_resamples_are_the_same_to_the_bit_whether_pairs_of_patients_are_counted
     scores = rng.integers(0, 9, tiles)
     drawn = evaluation.draw_patients(of.astype(str), resamples=60, seed=2)
     found = evaluation.resampled_auc(labels, scores, drawn)
-    np.testing.assert_array_equal(found, evaluation._auc_by_patients(labels, scores, drawn))
+    of_pairs = evaluation.auc_of_pairs(evaluation.pairs_of(labels, scores, drawn.patient_of), drawn.times)
+    np.testing.assert_array_equal(found, of_pairs)
     np.testing.assert_array_equal(found, evaluation._weighted_auc(labels, scores, drawn.times[:, drawn.patient_of]))
     for times, value in zip(drawn.times, found, strict=True):
         resample = np.repeat(np.arange(tiles), times[drawn.patient_of])
         expected = roc_auc_score(labels[resample], scores[resample]) if len(set(labels[resample])) == 2 else NAN
         assert value == pytest.approx(expected, nan_ok=True)
     assert 0 < np.isnan(found).sum() < 30
+
+
+def test_pairs_are_counted_by_whose_they_are_and_ties_count_half():
+    labels, scores, groups = np.array([1, 1, 0, 0, 0]), np.array([0.5, 0.9, 0.5, 0.2, 0.7]), np.array([0, 2, 0, 0, 3])
+    pairs = evaluation.pairs_of(labels, scores, groups)
+    assert (pairs.of_ones.tolist(), pairs.of_zeros.tolist()) == ([0, 2], [0, 3])
+    assert (pairs.ones.tolist(), pairs.zeros.tolist()) == ([1, 1], [2, 1])
+    assert pairs.won.tolist() == [[1.5, 0], [2, 1]]
+    # All once; the group of both classes alone; one without a 0; the third twice.
+    times = np.array([[1, 1, 1, 1], [1, 0, 0, 0], [0, 0, 1, 0], [1, 0, 2, 1]])
+    expected = [4.5 / 6, 0.75, NAN, (1.5 + 2 * 3) / 9]
+    np.testing.assert_allclose(evaluation.auc_of_pairs(pairs, times), expected)
+
+
+def test_a_paired_test_counts_the_resamples_on_the_side_of_zero_that_has_fewer():
+    first, second = np.linspace(0.5, 0.9, 40), np.full(40, 0.6)
+    test = evaluation.paired_test(np.append(first, NAN), np.append(second, 0.1))
+    below = (first < 0.6).sum()
+    assert (test.used, test.is_least) == (40, False)
+    assert test.p == pytest.approx(2 * (below + 1) / 41)
+    np.testing.assert_allclose([test.low, test.high], np.percentile(first - 0.6, [2.5, 97.5]))
+    always = evaluation.paired_test(second, first + 0.5)
+    assert (always.p, always.is_least) == (2 / 41, True)
+    assert evaluation.paired_test(second, second).p == 1
+    nothing = evaluation.paired_test(np.array([NAN]), np.array([0.5]))
+    assert np.isnan(nothing[:3]).all()
+    assert (nothing.used, nothing.is_least) == (0, False)
 
 
 def test_two_thousand_resamples_of_a_hundred_thousand_tiles_take_less_than_a_second():

@@ -26,6 +26,7 @@ from workflow_scripts.lib.tile_classification import (
     SETS,
     choose_threshold,
     confusion,
+    curve,
     evaluation_table,
     roc,
     roc_table,
@@ -159,6 +160,17 @@ def test_a_curve_worked_out_by_hand():
     assert found["tpr"].tolist() == [0, 0.5, 1, 1]
     assert found["threshold"].tolist()[1:] == [0.9, 0.5, 0.1]
     assert np.isnan(found["threshold"][0])
+
+
+def test_a_curve_is_of_counts_too():
+    rates, kept = curve(np.array([[1, 0], [1, 0], [2, 3], [4, 3]]))
+    assert rates.tolist() == [[0, 0], [0.25, 0], [0.25, 0], [0.5, 1], [1, 1]]
+    assert kept.tolist() == [0, 1, 2, 3, 4]
+    many = np.arange(1, 10 * MOST_POINTS)[:, None] * [2, 3]
+    rates, kept = curve(many)
+    assert len(rates) == len(kept) == MOST_POINTS
+    assert rates[[0, -1]].tolist() == [[0, 0], [1, 1]]
+    assert len(curve(np.array([[0, 5]]))[0]) == len(curve(np.zeros((0, 2), int))[0]) == 0
 
 
 def test_a_curve_is_that_of_scikit_learn():

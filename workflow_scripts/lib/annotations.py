@@ -526,6 +526,26 @@ def label_tiles(
     return TileLabels(names, np.asarray((background, *names))[chosen], areas)
 
 
+def place_of_label(regions: Sequence[Region], label: str, *, classes: Mapping[str, str]) -> Polygon | MultiPolygon:
+    """Where regions give a label, in level-0 px; of no area where they give it nowhere.
+
+    classes: the label of each class, as for `label_tiles`, and as there a place under two labels belongs to the one
+    that comes first.
+    """
+    names = list(dict.fromkeys(classes.values()))
+    if label not in names:
+        return Polygon()
+    position = names.index(label)
+    before, until = (_under_labels(regions, classes, names[:end]) for end in (position, position + 1))
+    return until if before.is_empty else _polygonal(until.difference(before))
+
+
+def _under_labels(
+    regions: Sequence[Region], classes: Mapping[str, str], labels: Collection[str]
+) -> Polygon | MultiPolygon:
+    return _united([region.geometry for region in regions if classes.get(region.class_name) in labels])
+
+
 def _check_rule(classes: Mapping[str, str], rule: str, fraction: float | None, background: str) -> None:
     if rule not in RULES:
         raise InputError(f"label rule {rule!r}: expected one of {', '.join(RULES)}")
@@ -555,15 +575,13 @@ def _label_areas(
     regions: Sequence[Region], lattice: Lattice, coords: np.ndarray, classes: Mapping[str, str], names: Sequence[str]
 ) -> np.ndarray:
     """(n, k) float64, level-0 px²: what each label covers of each tile and no label before it does."""
-    labelled = [(region.geometry, classes[region.class_name]) for region in regions if region.class_name in classes]
     areas = np.zeros((len(coords), len(names)))
     if len(coords) == 0:
         # The lattice of a slide that gives no tile may be of no size, or of an unknown one.
         return areas
     before = np.zeros(len(coords))
     for position in range(len(names)):
-        united = _united([geometry for geometry, label in labelled if label in names[: position + 1]])
-        until = _tile_areas(united, lattice)[coords[:, 1], coords[:, 0]]
+        until = _tile_areas(_under_labels(regions, classes, names[: position + 1]), lattice)[coords[:, 1], coords[:, 0]]
         areas[:, position] = np.maximum(until - before, 0)
         before = until
     return areas

@@ -17,6 +17,8 @@ from workflow_scripts.lib.splits import TEST
 ENSEMBLE = "ensemble"
 # Weights (resamples × slides) held at once, to keep memory flat on large cohorts.
 HELD = 4_000_000
+# What a note says of the least p that `paired_test` can give.
+LEAST_P = "p is the least that so many resamples can give"
 
 
 class Auc(NamedTuple):
@@ -33,6 +35,34 @@ class Interval(NamedTuple):
     high: float
     used: int
     one_class: int
+
+
+class Pairs(NamedTuple):
+    """Pairs of a slide (or tile, or pixel) of label 1 and one of label 0, counted by whose they are: of p and q groups.
+
+    won: (p, q) float64, of how many pairs of one of the p groups and one of the q the 1 has the higher score, ties
+    counting half. ones: (p,) and zeros: (q,), how many each group has of a label. of_ones, of_zeros: the groups' places
+    among all that are drawn.
+    """
+
+    won: np.ndarray
+    ones: np.ndarray
+    zeros: np.ndarray
+    of_ones: np.ndarray
+    of_zeros: np.ndarray
+
+
+class PairedTest(NamedTuple):
+    """A difference in the same resamples: its 95 % interval, p, how many have it, and whether p is the least there is.
+
+    See `paired_test`.
+    """
+
+    low: float
+    high: float
+    p: float
+    used: int
+    is_least: bool
 
 
 def auc(labels: np.ndarray, scores: np.ndarray) -> Auc:
@@ -103,13 +133,60 @@ def resampled_auc(labels: np.ndarray, scores: np.ndarray, drawn: Draws) -> np.nd
     labels, scores = np.asarray(labels), np.asarray(scores, float)
     n_patients = [len(np.unique(drawn.patient_of[labels == one])) for one in (1, 0)]
     if n_patients[0] * n_patients[1] <= len(labels):
-        return _auc_by_patients(labels, scores, drawn)
+        return auc_of_pairs(pairs_of(labels, scores, drawn.patient_of), drawn.times)
     at_once = max(1, HELD // max(1, len(labels)))
     parts = [
         _weighted_auc(labels, scores, drawn.times[start : start + at_once, drawn.patient_of])
         for start in range(0, len(drawn.times), at_once)
     ]
     return np.concatenate([*parts, np.empty(0)])
+
+
+def pairs_of(labels: np.ndarray, scores: np.ndarray, groups: np.ndarray) -> Pairs:
+    """The pairs of labels (n,) in {0, 1} and scores (n,), by groups (n,), whole numbers from 0 (`Draws.patient_of`).
+
+    The cost is that of one search for each label 1 and each group that has a 0.
+    """
+    high = np.asarray(labels) == 1
+    of_high, order = groups[high], np.sort(scores[high])
+    of_high = of_high[np.argsort(scores[high], kind="stable")]
+    above, places = np.unique(of_high, return_inverse=True)
+    below = np.unique(groups[~high])
+    won = np.zeros((len(above), len(below)))
+    for number, group in enumerate(below):
+        others = np.sort(scores[~high & (groups == group)])
+        beaten = (np.searchsorted(others, order, "left") + np.searchsorted(others, order, "right")) / 2
+        won[:, number] = np.bincount(places, beaten, minlength=len(above))
+    ones, zeros = (np.bincount(groups[of])[which] for of, which in ((high, above), (~high, below)))
+    return Pairs(won, ones, zeros, above, below)
+
+
+def auc_of_pairs(pairs: Pairs, times: np.ndarray) -> np.ndarray:
+    """The AUC of each resample, (resamples,), which has each group as often as times (resamples, groups) says.
+
+    NaN for a resample of one class. The cost does not depend on how many slides, tiles or pixels the groups have.
+    """
+    above, below = times[:, pairs.of_ones], times[:, pairs.of_zeros]
+    # Pairs of pixels are more than whole numbers of 64 bits can count.
+    number = (above @ pairs.ones).astype(float) * (below @ pairs.zeros)
+    wins = ((above @ pairs.won) * below).sum(axis=1)
+    return np.divide(wins, number, out=np.full(len(times), np.nan), where=number > 0)
+
+
+def paired_test(first: np.ndarray, second: np.ndarray) -> PairedTest:
+    """Whether `first` is higher than `second`, (resamples,) each, found in the same resamples; NaN where not found.
+
+    p is two-sided, by the percentile interval that just touches 0: with B resamples that have both, of which b are on
+    the side of 0 that has fewer (those at 0 are on both), p = min(1, 2 · (b + 1) / (B + 1)). So it is never below
+    2 / (B + 1). It is no exact test: with few patients a bootstrap is too sure.
+    """
+    differences = first - second
+    spread = interval(differences)
+    if not spread.used:
+        return PairedTest(np.nan, np.nan, np.nan, 0, False)
+    fewer = min((differences <= 0).sum(), (differences >= 0).sum())
+    p = min(1.0, 2 * float(fewer + 1) / (spread.used + 1))
+    return PairedTest(spread.low, spread.high, p, spread.used, fewer == 0)
 
 
 def holm(p: np.ndarray) -> np.ndarray:
@@ -362,25 +439,6 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     pairs = above.sum(axis=1) * below.sum(axis=1)
     won = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
     return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
-
-
-def _auc_by_patients(labels: np.ndarray, scores: np.ndarray, drawn: Draws) -> np.ndarray:
-    """As `_weighted_auc` of the slides, or tiles, of the patients drawn."""
-    high = labels == 1
-    # Of every two patients, how many pairs of a slide above and one below the first wins, ties counting half.
-    of_high, order = drawn.patient_of[high], np.sort(scores[high])
-    of_high = of_high[np.argsort(scores[high], kind="stable")]
-    above, places = np.unique(of_high, return_inverse=True)
-    below = np.unique(drawn.patient_of[~high])
-    won = np.zeros((len(above), len(below)))
-    for number, patient in enumerate(below):
-        others = np.sort(scores[~high & (drawn.patient_of == patient)])
-        beaten = (np.searchsorted(others, order, "left") + np.searchsorted(others, order, "right")) / 2
-        won[:, number] = np.bincount(places, beaten, minlength=len(above))
-    counts = [np.bincount(drawn.patient_of[of], minlength=drawn.times.shape[1]) for of in (high, ~high)]
-    pairs = np.prod([drawn.times @ of for of in counts], axis=0)
-    wins = ((drawn.times[:, above] @ won) * drawn.times[:, below]).sum(axis=1)
-    return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)
 
 
 def _spearman(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:

@@ -288,35 +288,26 @@ def tests_table(levels: Sequence[Aurocs]) -> pd.DataFrame:
     have a macro AUROC; note. Both regimes are judged on the same resamples of patients, and in each on the same
     classes (`auroc_table`).
 
-    p is two-sided, by the percentile interval that just touches 0: with B resamples, of which b are on the side of 0
-    that has fewer (those at 0 are on both), p = min(1, 2 · (b + 1) / (B + 1)). So it is never below 2 / (B + 1), and
-    the note says where it is that. It is no exact test: with few patients a bootstrap is too sure. And it is of these
-    models on other patients like those held out, not of models that learnt anew from others, which differ by more.
+    p is that of `evaluation.paired_test`, and the note says where it is the least that there is. It is of these models
+    on other patients like those held out, not of models that learnt anew from others, which differ by more.
     """
     rows = []
     for level in levels:
         macros = {regime: (macro(level.found[regime]), macro(level.resampled[regime])) for regime in level.found}
         for first, second in combinations(macros, 2):
-            differences = macros[first][1] - macros[second][1]
-            spread, p, notes = evaluation.interval(differences), np.nan, [_macro_note(level, level.found[first])]
-            known = spread.used and _tells_spread(level, level.found[first])
-            low, high = (spread.low, spread.high) if known else (np.nan, np.nan)
-            if known:
-                p, least = _two_sided(differences[~np.isnan(differences)])
-                notes.append("p is the least that so many resamples can give" if least else "")
+            low, high, p, used, is_least = evaluation.paired_test(macros[first][1], macros[second][1])
+            notes = [_macro_note(level, level.found[first])]
+            if not _tells_spread(level, level.found[first]):
+                low = high = p = np.nan
+            elif is_least:
+                notes.append(evaluation.LEAST_P)
             difference, note = float(macros[first][0] - macros[second][0]), "; ".join(filter(None, notes))
             of = level.of.level
-            rows.append((of, first, second, difference, low, high, p, level.patients, spread.used, note))
+            rows.append((of, first, second, difference, low, high, p, level.patients, used, note))
     columns = ["level", "first", "second", "difference", "low", "high", "p", "patients", "resamples", "note"]
     table = pd.DataFrame(rows, columns=columns)
     table.insert(7, "p_adjusted", evaluation.holm(table["p"].to_numpy(float)))
     return table
-
-
-def _two_sided(differences: np.ndarray) -> tuple[float, bool]:
-    """The p of `tests_table`, and whether it is the least that there is."""
-    fewer = min((differences <= 0).sum(), (differences >= 0).sum())
-    return min(1.0, 2 * float(fewer + 1) / (len(differences) + 1)), fewer == 0
 
 
 def roc_table(held_out: HeldOut) -> pd.DataFrame:

@@ -106,16 +106,26 @@ def roc(labels: np.ndarray, probabilities: np.ndarray) -> pd.DataFrame:
     threshold, since no tile passes. No row where only one class has tiles.
     """
     values, passing = _cuts(*_checked(labels, probabilities))
+    rates, kept = curve(passing)
+    return pd.DataFrame({"fpr": rates[:, 1], "tpr": rates[:, 0], "threshold": np.append(np.nan, values)[kept]})
+
+
+def curve(passing: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ROC curve of how many tumour and other tiles, (k, 2), pass at each of k thresholds, from the highest down.
+
+    Returns the true and false positive rates, (p, 2) from (0, 0) to (1, 1), and the thresholds (p,) that they are of,
+    counted from 1; 0 is none, since no tile passes. At most MOST_POINTS, even along the curve. No point where a class
+    has no tile.
+    """
     if not len(passing) or not passing[-1].all():
-        return pd.DataFrame({"fpr": [], "tpr": [], "threshold": []}, dtype=float)
+        return np.zeros((0, 2)), np.zeros(0, int)
     rates = np.vstack([[0, 0], passing / passing[-1]])
-    # From 0 to 2, and rising with each row.
+    # From 0 to 2, and falling with no row.
     along = rates.sum(axis=1)
     kept = np.arange(len(along))
     if len(along) > MOST_POINTS:
         kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], MOST_POINTS)))
-    thresholds = np.append(np.nan, values)
-    return pd.DataFrame({"fpr": rates[kept, 1], "tpr": rates[kept, 0], "threshold": thresholds[kept]})
+    return rates[kept], kept
 
 
 def confusion(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, float]:
