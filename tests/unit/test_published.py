@@ -119,6 +119,18 @@ def test_what_the_metastatic_origin_paper_found_is_as_its_text_says(shared_data)
     assert f"greater than {100 * published.value('top_6_share', cohort=''):.0f}%" in text
 
 
+def test_table_1_of_the_cross_cancer_transfer_paper_is_that_of_its_text(shared_data):
+    text = (shared_data.parent / "papers" / "cross-cancer-transfer.txt").read_text()
+    rows = re.findall(r"^(Tile|Pixel)-level (None|ImageNet|CAMELYON16) ([\d. ]+)$", text, re.MULTILINE)
+    assert len(rows) == 6
+    names = [*(f"slide_{number}" for number in range(1, 7)), "overall"]
+    for level, regime, printed in rows:
+        found = [published.value(f"{level.lower()}_auc_{name}", cohort="", trait=regime) for name in names]
+        assert found == [float(value) for value in printed.split()]
+    assert published.value("tile_auc_overall", cohort="", trait="CAMELYON16") == 0.924
+    assert published.value("pixel_auc_overall", cohort="", trait="None") == 0.879
+
+
 def test_what_another_paper_states_is_of_no_cohort():
     assert published.cohorts() == ["BRCA", "LUAD"]
     assert not published.has("OHSU")

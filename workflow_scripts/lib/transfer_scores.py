@@ -152,7 +152,7 @@ def _read_tiles(paths: Mapping[Hashable, str | Path]) -> Tiles:
             described = table[columns]
         elif not table[columns].equals(described):
             raise InputError(
-                f"{path}: expected the {len(described)} tiles of {next(iter(paths.values()))}, with their labels, found "
+                f"{path}: expected the {len(described)} tiles of {next(iter(paths.values()))} and their labels, found "
                 f"{len(table)} that are not the same; regimes are compared on one cohort's held-out slides"
             )
         probabilities[key] = table["probability"].to_numpy(np.float32)
