@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import published
-from workflow_scripts.lib.figures import style, tables
+from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.origin import LEVELS, MACRO, SHOWN_K, STATED_K, in_order, readable
+from workflow_scripts.lib.figures.tables import as_page, estimate, grid, p_cell, row_head, whole
 
 
 def auroc_page(auroc: pd.DataFrame, tests: pd.DataFrame, top_k: pd.DataFrame) -> str:
@@ -43,20 +44,18 @@ def auroc_page(auroc: pd.DataFrame, tests: pd.DataFrame, top_k: pd.DataFrame) ->
         _notes(auroc, tests),
     ]
     source = f"<p><small>Paper: {escape(published.ORIGIN_PAPER)}</small></p>"
-    return tables.as_page(title, f"<h1>{escape(title)}</h1>\n<p>{lead}</p>\n" + "\n".join(parts) + source)
+    return as_page(title, f"<h1>{escape(title)}</h1>\n<p>{lead}</p>\n" + "\n".join(parts) + source)
 
 
 def _mean_table(auroc: pd.DataFrame, regimes: Sequence[str], theirs: Mapping[str, float]) -> str:
     means = auroc[auroc["class"] == MACRO].set_index(["regime", "level"])
     rows = []
     for regime in regimes:
-        ours = "".join(
-            f'<td class="ours">{_estimate(means.loc[(regime, level)] if (regime, level) in means.index else None)}</td>'
-            for level in LEVELS
-        )
-        rows.append(f'{_head(readable(regime))}{ours}<td class="paper">{_paper_mean(theirs[regime])}</td>')
+        found = [means.loc[key] if (key := (regime, level)) in means.index else None for level in LEVELS]
+        ours = "".join(f'<td class="ours">{estimate(row, "auroc")}</td>' for row in found)
+        rows.append(f'{row_head(readable(regime))}{ours}<td class="paper">{_paper_mean(theirs[regime])}</td>')
     head = ["Regime", *(f"{words.capitalize()}, here" for words, _ in LEVELS.values()), "Paper"]
-    return _grid("Mean AUROC of the classes", head, rows, nothing="No regime was evaluated.")
+    return grid("Mean AUROC of the classes", head, rows, nothing="No regime was evaluated.")
 
 
 def _test_table(tests: pd.DataFrame, theirs: Mapping[str, float]) -> str:
@@ -64,13 +63,18 @@ def _test_table(tests: pd.DataFrame, theirs: Mapping[str, float]) -> str:
     for row in tests.to_dict("records"):
         stated = theirs.get(row["first"], np.nan) - theirs.get(row["second"], np.nan)
         pair = f"{readable(row['first'])} − {readable(row['second'])}"
-        cells = [_estimate(row, "difference", sign="+"), _p(row["p"]), _p(row["p_adjusted"]), _whole(row["patients"])]
+        cells = [
+            estimate(row, "difference", sign="+"),
+            p_cell(row["p"]),
+            p_cell(row["p_adjusted"]),
+            whole(row["patients"]),
+        ]
         ours = "".join(f'<td class="ours">{cell}</td>' for cell in cells)
         level = LEVELS[row["level"]][0]
         paper = f"{stated:+.3f}".replace("-", "−") if np.isfinite(stated) else "not stated"
-        rows.append(f'{_head(pair)}<td>{level}</td>{ours}<td class="paper">{paper}</td>')
+        rows.append(f'{row_head(pair)}<td>{level}</td>{ours}<td class="paper">{paper}</td>')
     head = ["Difference of mean AUROCs", "Level", "Here", "p", "p (Holm)", "Patients", "Paper"]
-    return _grid("Paired tests between regimes", head, rows, nothing="No two regimes were compared.")
+    return grid("Paired tests between regimes", head, rows, nothing="No two regimes were compared.")
 
 
 def _class_table(auroc: pd.DataFrame, regimes: Sequence[str]) -> str:
@@ -79,12 +83,12 @@ def _class_table(auroc: pd.DataFrame, regimes: Sequence[str]) -> str:
     for name in (name for name in in_order(auroc["class"]) if name != MACRO):
         for level, (words, _) in LEVELS.items():
             found = [known.loc[key] if (key := (name, level, regime)) in known.index else None for regime in regimes]
-            on = next((f"{_whole(row['positives'])} of {_whole(row['n'])}" for row in found if row is not None), "NA")
-            cells = "".join(f'<td class="ours">{_estimate(row)}</td>' for row in found)
-            first = _head(readable(name), rows=len(LEVELS)) if level == next(iter(LEVELS)) else ""
+            on = next((f"{whole(row['positives'])} of {whole(row['n'])}" for row in found if row is not None), "NA")
+            cells = "".join(f'<td class="ours">{estimate(row, "auroc")}</td>' for row in found)
+            first = row_head(readable(name), rows=len(LEVELS)) if level == next(iter(LEVELS)) else ""
             rows.append(f"{first}<td>{words}</td><td>{on}</td>{cells}")
     head = ["Class", "Level", "Of the class", *map(readable, regimes)]
-    return _grid("AUROC by class", head, rows, nothing="No class was evaluated.")
+    return grid("AUROC by class", head, rows, nothing="No class was evaluated.")
 
 
 def _top_k_table(top_k: pd.DataFrame) -> str:
@@ -93,41 +97,14 @@ def _top_k_table(top_k: pd.DataFrame) -> str:
     for regime in in_order(top_k["regime"]):
         known = top_k[top_k["regime"] == regime].set_index("k")
         cells = "".join(f'<td class="ours">{_percent(known.loc[k] if k in known.index else None)}</td>' for k in shown)
-        rows.append(f"{_head(readable(regime))}<td>{_whole(known['n'].max())}</td>{cells}")
+        rows.append(f"{row_head(readable(regime))}<td>{whole(known['n'].max())}</td>{cells}")
     if rows:
         stated = {k: published.value(f"top_{k}_share", cohort="") for k in STATED_K}
         texts = [f"{100 * stated[k]:.0f} %" if k in stated else "not stated" for k in shown]
         cells = "".join(f'<td class="paper">{text}</td>' for text in texts)
-        rows.append(f'{_head("paper")}<td class="paper"></td>{cells}')
+        rows.append(f'{row_head("paper")}<td class="paper"></td>{cells}')
     head = ["Regime", "Slides", *(f"first {k}" if k > 1 else "first" for k in shown)]
-    return _grid("Slides whose true class is among the first k", head, rows, nothing="No slide was predicted.")
-
-
-def _grid(caption: str, head: Sequence[str], rows: Sequence[str], *, nothing: str) -> str:
-    """A table of a header and of rows of cells; of none it says so."""
-    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
-    lines = [f"<tr>{row}</tr>" for row in rows] or [f'<tr><td colspan="{len(head)}">{nothing}</td></tr>']
-    return (
-        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption, quote=True)}"><table>'
-        f"<caption>{escape(caption)}</caption>\n<thead><tr>{columns}</tr></thead>\n"
-        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div>"
-    )
-
-
-def _head(name: str, rows: int = 1) -> str:
-    span = f' rowspan="{rows}"' if rows > 1 else ""
-    return f'<th scope="row"{span}>{escape(name)}</th>'
-
-
-def _estimate(row: Mapping[str, Any] | None, column: str = "auroc", *, sign: str = "") -> str:
-    """A value with its interval beneath; with `sign` "+" also what is above zero has one."""
-    if row is None or not np.isfinite(row[column]):
-        return "NA"
-    text = f"{row[column]:{sign}.3f}"
-    if np.isfinite([row["low"], row["high"]]).all():
-        between = " to " if sign else "–"
-        text += f"<small>{row['low']:{sign}.3f}{between}{row['high']:{sign}.3f}</small>"
-    return text.replace("-", "−")
+    return grid("Slides whose true class is among the first k", head, rows, nothing="No slide was predicted.")
 
 
 def _percent(row: Mapping[str, Any] | None) -> str:
@@ -136,14 +113,6 @@ def _percent(row: Mapping[str, Any] | None) -> str:
     known = np.isfinite([row["low"], row["high"]]).all()
     interval = f"<small>{100 * row['low']:.0f}–{100 * row['high']:.0f}</small>" if known else ""
     return f"{100 * row['share']:.0f} %{interval}"
-
-
-def _p(p: float) -> str:
-    return escape(style.p_text(p).removeprefix("p = ").removeprefix("p ")) if np.isfinite(p) else "NA"
-
-
-def _whole(number: float) -> str:
-    return f"{number:,.0f}" if np.isfinite(number) else "NA"
 
 
 def _paper_mean(value: float) -> str:

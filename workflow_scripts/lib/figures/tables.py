@@ -172,3 +172,41 @@ def as_page(title: str, body: str) -> str:
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{escape(title)}</title>\n<style>{_CSS}</style>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
     )
+
+
+def grid(caption: str, head: Sequence[str], rows: Sequence[str], *, nothing: str) -> str:
+    """A table of a header and of rows of cells; of none it says so."""
+    columns = "".join(f'<th scope="col">{escape(name)}</th>' for name in head)
+    lines = [f"<tr>{row}</tr>" for row in rows] or [f'<tr><td colspan="{len(head)}">{nothing}</td></tr>']
+    return (
+        f'<div class="scroll" role="region" tabindex="0" aria-label="{escape(caption, quote=True)}"><table>'
+        f"<caption>{escape(caption)}</caption>\n<thead><tr>{columns}</tr></thead>\n"
+        f"<tbody>\n{chr(10).join(lines)}\n</tbody></table></div>"
+    )
+
+
+def row_head(name: str, rows: int = 1) -> str:
+    """The cell with the name of a row, or of several."""
+    span = f' rowspan="{rows}"' if rows > 1 else ""
+    return f'<th scope="row"{span}>{escape(name)}</th>'
+
+
+def estimate(row: Mapping[str, Any] | None, column: str, *, sign: str = "") -> str:
+    """The value in a column with its interval (low, high) beneath; with `sign` "+" also what is above zero has one."""
+    if row is None or not np.isfinite(row[column]):
+        return "NA"
+    text = f"{row[column]:{sign}.3f}"
+    if np.isfinite([row["low"], row["high"]]).all():
+        between = " to " if sign else "–"
+        text += f"<small>{row['low']:{sign}.3f}{between}{row['high']:{sign}.3f}</small>"
+    return text.replace("-", "−")
+
+
+def p_cell(p: float) -> str:
+    """A p value, or NA."""
+    return escape(style.p_text(p).removeprefix("p = ").removeprefix("p ")) if np.isfinite(p) else "NA"
+
+
+def whole(number: float) -> str:
+    """A number of things, or NA."""
+    return f"{number:,.0f}" if np.isfinite(number) else "NA"

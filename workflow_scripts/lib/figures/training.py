@@ -42,13 +42,13 @@ def training_curves(curves: pd.DataFrame, *, trait: str) -> Figure:
     panels[0, 0].set_ylabel("Loss")
     panels[1, 0].set_ylabel("Validation AUC")
     panels[1, 0].set_ylim(0, 1)
-    panels[0, 0].set_ylim(bottom=0, top=_loss_limit(curves))
+    panels[0, 0].set_ylim(bottom=0, top=loss_limit(curves))
     figure.suptitle(style.short(trait, 50))
     figure.legend(handles=_legend(), loc="outside lower center", ncols=3 if width > 120 else 2)
     return figure
 
 
-def _loss_limit(curves: pd.DataFrame) -> float:
+def loss_limit(curves: pd.DataFrame) -> float:
     """Above nearly every loss: one early explosion must not flatten all that follows."""
     losses = curves[["train_loss", "validation_loss"]].to_numpy(float)
     losses = losses[np.isfinite(losses)]
