@@ -13,7 +13,7 @@ import shapely
 from shapely import MultiPolygon, Polygon
 
 from workflow_scripts.lib.annotated_slides import AnnotatedSlide, read_slide
-from workflow_scripts.lib.annotations import Region
+from workflow_scripts.lib.annotations import Region, place_of_label
 from workflow_scripts.lib.tumour_filters import annotated_tiles
 
 log = logging.getLogger(__name__)
@@ -36,15 +36,10 @@ def regions_of(slide: AnnotatedSlide, *, classes: Mapping[str, str], label: str)
 def outlined(slide: AnnotatedSlide, *, classes: Mapping[str, str], label: str) -> Polygon | MultiPolygon:
     """What is outlined as this label on a slide, in level-0 px, cut at the slide's edge; empty where nothing is.
 
-    As in `annotations.label_tiles`, what overlaps counts once, and a place that a label before this one in `classes`
-    covers is not this one's.
+    What overlaps counts once, and for the first label alone, see `annotations.place_of_label`.
     """
-    names = list(dict.fromkeys(classes.values()))
-    before, own = (
-        shapely.union_all([region.geometry for name in of for region in regions_of(slide, classes=classes, label=name)])
-        for of in (names[: names.index(label)], [label])
-    )
-    found = own.difference(before).intersection(shapely.box(0, 0, slide.width, slide.height))
+    regions = slide.annotations.regions if slide.annotations else ()
+    found = place_of_label(regions, label, classes=classes).intersection(shapely.box(0, 0, slide.width, slide.height))
     # A polygon that touches the edge alone leaves a line there.
     parts = shapely.get_parts(shapely.get_parts(found))
     return shapely.union_all(parts[shapely.get_dimensions(parts) == 2]) if len(parts) else Polygon()

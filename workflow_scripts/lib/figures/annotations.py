@@ -71,7 +71,7 @@ def annotated_slide(
         geometries = [region.geometry for region in annotations.regions if region.class_name == name]
         colour = colours.get(name, style.OTHER_OUTLINES if name in classes else style.LOW)
         dashes = "solid" if name in classes else (0, (2, 1))
-        draw_outlines(axes, geometries, mm, colour, dashes)
+        _draw_outlines(axes, geometries, mm, colour, dashes)
         handles.append(Patch(facecolor=(colour, 0.25), edgecolor=colour, linestyle=dashes))
         labels.append(f"{_meaning(name, classes)}: {_size(geometries, mm)}")
     figure.suptitle(style.short(slide_id, 60))
@@ -85,10 +85,7 @@ def _names(regions: Sequence[Region], classes: Mapping[str, str]) -> list[str]:
     return [*(name for name in classes if name in present), *sorted(present - set(classes))]
 
 
-def draw_outlines(
-    axes: Axes, geometries: Sequence[shapely.Geometry], mm: float, colour: str, dashes: object = "solid"
-) -> None:
-    """Draw polygons in level-0 px over a slide's picture, whose axes are in mm: `mm` is that of a pixel."""
+def _draw_outlines(axes: Axes, geometries: Sequence[shapely.Geometry], mm: float, colour: str, dashes: object) -> None:
     parts = shapely.orient_polygons(shapely.get_parts(geometries))
     # Not a valid geometry where regions overlap; it is only drawn.
     outlines = shapely.transform(shapely.multipolygons(parts), lambda places: places * mm)

@@ -44,7 +44,8 @@ def looks_of(regimes: pd.DataFrame) -> dict[str, dict[str, Any]]:
     names = list(regimes["regime"])
     if not 1 <= len(names) <= len(LOOKS):
         raise InputError(
-            f"expected 1 to {len(LOOKS)} regimes, whose curves can be told apart, found {len(names)}: {', '.join(names)}"
+            f"expected 1 to {len(LOOKS)} regimes, whose curves can be told apart, found {len(names)}:"
+            f" {', '.join(names) or 'none'}; compare fewer"
         )
     keys = ("color", "linestyle", "marker")
     return {name: dict(zip(keys, look, strict=True)) for name, look in zip(names, LOOKS, strict=False)}
