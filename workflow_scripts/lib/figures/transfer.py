@@ -75,8 +75,8 @@ def roc_curves(curves: pd.DataFrame, table1: pd.DataFrame, regimes: pd.DataFrame
     style.require(curves, ("regime", "level", "fpr", "tpr"), what="tables/roc.tsv")
     style.require(table1, ("regime", "level", "slide", "auc", "low", "high", "n"), what="tables/table1.tsv")
     looks = looks_of(regimes)
-    figure = style.new(style.DOUBLE_COLUMN_MM, 98 + 4.2 * len(looks))
-    upper, lower = figure.subfigures(2, 1, height_ratios=[88, 4 + 4.2 * len(looks)])
+    figure = style.new(style.DOUBLE_COLUMN_MM, 106 + 4.2 * len(looks))
+    upper, lower = figure.subfigures(2, 1, height_ratios=[96, 4 + 4.2 * len(looks)])
     panels = upper.subplots(1, len(LEVELS))
     texts = lower.subplots(1, len(LEVELS))
     slides = table1.loc[table1["slide"] != OVERALL, "slide"].nunique()
@@ -147,6 +147,7 @@ def learning_curves(curves: Mapping[str, pd.DataFrame], regimes: pd.DataFrame) -
         if name in trained:
             _draw_learning(above, below, trained[name])
         else:
+            below.set_xticks([])
             for axes in (above, below):
                 axes.text(
                     0.5, 0.5, "not\navailable", ha="center", va="center", color=style.FAINT, transform=axes.transAxes
@@ -176,7 +177,7 @@ def _draw_learning(above: Axes, below: Axes, rows: pd.DataFrame) -> None:
             axes.plot(epoch, value, "o", color=CHOSEN, markersize=3.5, zorder=4, clip_on=False)
     for row in chosen.itertuples():
         said = f"epoch {row.epoch:g}: {row.validation_tile_auc:.3f}"
-        below.annotate(said, (0.97, 0.05), xycoords="axes fraction", ha="right", va="bottom", fontsize=6)
+        below.set_title(said, loc="right", fontsize=6, fontweight="normal", pad=2)
     below.set_xlim(0, rows["epoch"].max() * 1.04)
     below.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
 
@@ -204,13 +205,13 @@ def gain(table: pd.DataFrame, regimes: pd.DataFrame) -> Figure:
     looks, missing = looks_of(regimes), is_missing(regimes)
     if not table["auc"].notna().any():
         return style.nothing("No regime was trained on some of the slides and judged.")
-    first, *others = looks
+    first = next(iter(looks))
     figure = style.new(style.DOUBLE_COLUMN_MM, 84 + 4 * -(-len(looks) // 2))
     left, right = figure.subplots(1, 2)
     _draw_gain(left, table, looks, ("auc", "low", "high"))
-    _draw_gain(
-        right, table, {name: looks[name] for name in others}, ("difference", "difference_low", "difference_high")
-    )
+    # The first's difference to itself is nothing to draw.
+    others = table.assign(difference=table["difference"].where(table["regime"] != first))
+    _draw_gain(right, others, looks, ("difference", "difference_low", "difference_high"))
     left.set_ylabel("AUC of tiles, all held-out slides")
     right.set_ylabel(f"AUC less that of {style.short(readable(first), 30)}")
     right.axhline(0, color=looks[first]["color"], linewidth=0.8, zorder=0)
@@ -226,7 +227,7 @@ def gain(table: pd.DataFrame, regimes: pd.DataFrame) -> Figure:
         )
         for name, look in looks.items()
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    figure.legend(handles=handles, loc="outside upper center", ncols=2)
     style.footnote(figure, f"Points at one number of slides are drawn side by side.{_said_missing(table, missing)}")
     return figure
 
@@ -238,9 +239,10 @@ def _in_legend(name: str, missing: Mapping[str, bool]) -> str:
 def _draw_gain(
     axes: Axes, table: pd.DataFrame, looks: Mapping[str, Mapping[str, Any]], columns: tuple[str, str, str]
 ) -> None:
+    """A line for each regime that has rows, and an interval at each of its points."""
     value, low, high = columns
     for place, (regime, look) in enumerate(looks.items()):
-        rows = table[table["regime"] == regime].sort_values("slides")
+        rows = table[(table["regime"] == regime) & table[value].notna()].sort_values("slides")
         at = rows["slides"] * APART ** (place - (len(looks) - 1) / 2)
         axes.vlines(at, rows[low], rows[high], color=look["color"], linewidth=0.8)
         axes.plot(at, rows[value], markersize=3.5, **look)

@@ -26,7 +26,7 @@ from workflow_scripts.lib.figures.transfer import NOT_AVAILABLE, TILE, is_missin
 MASK, MASKED = "#000000", "#FFFFFF"
 OUTLINE = palette.POSITIVE
 # Of the pictures of a figure together, in mm.
-HIGHEST_MM = 200.0
+HIGHEST_MM = 160.0
 # Beside and above each picture, in mm.
 BESIDE_MM, ABOVE_MM = 4.0, 11.0
 MOST_ACROSS = 4
@@ -165,7 +165,7 @@ def probability_maps(found: Detection, regimes: pd.DataFrame, table1: pd.DataFra
     picture = (style.DOUBLE_COLUMN_MM - 20) / across - BESIDE_MM
     row_mm = ABOVE_MM + float(np.clip(picture * height / width, 14, HIGHEST_MM / down))
     figure = style.new(style.DOUBLE_COLUMN_MM, 24 + down * row_mm)
-    figure.get_layout_engine().set(w_pad=1.5 * style.MM)
+    figure.get_layout_engine().set(w_pad=1.5 * style.MM, h_pad=1.5 * style.MM)
     panels = figure.subplots(down, across, squeeze=False)
     flat = panels.flatten()
     for panel in flat:
@@ -189,9 +189,8 @@ def probability_maps(found: Detection, regimes: pd.DataFrame, table1: pd.DataFra
         auc = aucs.get(name, np.nan)
         said = f"AUC {auc:.3f}" if np.isfinite(auc) else "AUC: NA"
         panel.set_title(f"{title}\n{said if len(found.maps[name][0]) else 'no tile'}", loc="left", fontsize=6.5)
-    figure.colorbar(
-        colours, ax=panels, shrink=1 if down < 3 else 0.6, aspect=24, pad=0.02, label="probability of tumour, by tile"
-    )
+    bar = {"shrink": 0.8 if down == 1 else 0.5, "aspect": 28, "fraction": 0.04, "pad": 0.02}
+    figure.colorbar(colours, ax=panels, label="probability of tumour, by tile", **bar)
     handles = [Patch(facecolor="none", edgecolor=OUTLINE, label="tumour as annotated")]
     figure.legend(handles=handles, loc="outside lower center")
     said = _said(found) if slide.annotations else f"annotations refused: {style.short(slide.reason, 90)}"
@@ -200,14 +199,18 @@ def probability_maps(found: Detection, regimes: pd.DataFrame, table1: pd.DataFra
 
 
 def _across(pictures: int, shape: float) -> int:
-    """How many pictures stand side by side, so that they are large; shape: of one, its width over its height."""
+    """How many pictures stand side by side, so that they are large and few places stay empty.
 
-    def width_of_one(across: int) -> float:
+    shape: the width of one over its height.
+    """
+
+    def worth(across: int) -> float:
         down = -(-pictures // across)
         of_page = (style.DOUBLE_COLUMN_MM - 20) / across - BESIDE_MM
-        return min(of_page, (HIGHEST_MM / down - ABOVE_MM) * shape)
+        width = min(of_page, (HIGHEST_MM / down - ABOVE_MM) * shape)
+        return width * (pictures / (across * down)) ** 2
 
-    return max(range(1, min(pictures, MOST_ACROSS) + 1), key=lambda across: (width_of_one(across), across))
+    return max(range(1, min(pictures, MOST_ACROSS) + 1), key=lambda across: (worth(across), across))
 
 
 def _draw_map(axes: Axes, found: Detection, regime: str, colours: ScalarMappable) -> None:
@@ -220,5 +223,5 @@ def _draw_map(axes: Axes, found: Detection, regime: str, colours: ScalarMappable
     if image.size:
         axes.imshow(image, extent=(0, lattice.columns * side, lattice.rows * side, 0), interpolation="nearest")
     width, height, mm = _size(found.slide)
-    _draw_outline(axes, found.tumour, mm, linewidth=0.6)
+    _draw_outline(axes, found.tumour, mm, linewidth=0.9)
     style.slide_frame(axes, width, height)

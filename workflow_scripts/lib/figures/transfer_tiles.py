@@ -23,7 +23,7 @@ TILES = 6
 ROWS = {0: "benign", 1: "tumour"}
 # Of all pictures of the figure together, in mm.
 HIGHEST_MM = 210.0
-HEADING_MM = 9.0
+HEADING_MM = 10.0
 
 
 @dataclass(frozen=True)
@@ -104,11 +104,11 @@ def sample_tiles(samples: Sequence[Sample]) -> Figure:
         return style.nothing("No slide is annotated.")
     tile_mm = min(27.0, (HIGHEST_MM / len(samples) - HEADING_MM) / len(ROWS) - 1.5)
     band_mm = HEADING_MM + len(ROWS) * (tile_mm + 1.5)
-    figure = style.new(14 + TILES * (tile_mm + 1.5), band_mm * len(samples) + 6)
+    figure = style.new(9 + TILES * (tile_mm + 1.5), band_mm * len(samples) + 6)
     bands = figure.subfigures(len(samples), 1, squeeze=False)[:, 0]
     for band, sample in zip(bands, samples, strict=True):
         _draw_cohort(band, sample)
-    figure.get_layout_engine().set(w_pad=0.015, h_pad=0.015, wspace=0.01, hspace=0.01)
+    figure.get_layout_engine().set(w_pad=0.02, h_pad=0.03, wspace=0.01, hspace=0.01)
     return figure
 
 
