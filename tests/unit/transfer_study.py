@@ -15,7 +15,7 @@ NOTE = "no ImageNet weights of inception_v3 here; put them into torch's cache, o
 
 
 class Study:
-    """Tables of held-out slides; each regime tells tumour better than the one before it. Those in `missing` have none."""
+    """Tables of held-out slides; each regime tells tumour better than the one before it. `missing` ones have none."""
 
     def __init__(
         self,

@@ -22,6 +22,10 @@ ORIGIN_PAPER = (
     "Schau, Ghani, Burlingame, Thibault, Gray, Corless and Chang, Transfer Learning for Inference of Metastatic Origin"
     " from Whole Slide Histology"
 )
+TRANSFER_PAPER = (
+    "Khan, Stürenberg, Gencoglu, Sandeman, Heikkinen, Rannikko and Mirtti, Improving Prostate Cancer Detection with"
+    " Breast Histopathology Images (2019), https://arxiv.org/abs/1903.05769"
+)
 PATH = Path(__file__).with_suffix(".tsv")
 TABLE_1 = (
     "mean_test_auc",
@@ -44,6 +48,7 @@ def table() -> pd.DataFrame:
     A value of another paper has the cohort "", and its source says which; those of the metastatic origin paper that are
     of one domain, or of one way to train, have that for a trait, and so have those of the cross-cancer transfer paper's
     Table 1 (`None`, `ImageNet`, `CAMELYON16`; quantities `tile_auc_slide_1`…`_6`, `tile_auc_overall`, `pixel_auc_…`).
+    What its 3.1 and 3.2 state of slides is of `prostate` or `CAMELYON16`.
     """
     return _table().copy()
 

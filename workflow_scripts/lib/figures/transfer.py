@@ -152,7 +152,6 @@ def learning_curves(curves: Mapping[str, pd.DataFrame], regimes: pd.DataFrame) -
                 axes.text(
                     0.5, 0.5, "not\navailable", ha="center", va="center", color=style.FAINT, transform=axes.transAxes
                 )
-        below.set_xlabel("Epoch")
     panels[0, 0].set_ylabel("Loss")
     panels[1, 0].set_ylabel("Validation AUC of tiles")
     together = pd.concat([*trained.values(), pd.DataFrame(columns=columns, dtype=float)])
@@ -176,8 +175,9 @@ def _draw_learning(above: Axes, below: Axes, rows: pd.DataFrame) -> None:
             axes.axvline(epoch, color=CHOSEN, linewidth=0.5)
             axes.plot(epoch, value, "o", color=CHOSEN, markersize=3.5, zorder=4, clip_on=False)
     for row in chosen.itertuples():
-        said = f"epoch {row.epoch:g}: {row.validation_tile_auc:.3f}"
+        said = f"epoch {row.epoch:.3g}, AUC {row.validation_tile_auc:.3f}"
         below.set_title(said, loc="right", fontsize=6, fontweight="normal", pad=2)
+    below.set_xlabel("Epoch")
     below.set_xlim(0, rows["epoch"].max() * 1.04)
     below.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
 
