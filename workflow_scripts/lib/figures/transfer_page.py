@@ -200,7 +200,7 @@ def _least_to_most(values: pd.Series) -> str:
 
 
 def _shares(least: float, mean: float, most: float) -> str:
-    return " · ".join(map(_percent, (least, mean, most))) if np.isfinite(mean) else "NA"
+    return f"{100 * least:.1f} · {100 * mean:.1f} · {_percent(most)}" if np.isfinite(mean) else "NA"
 
 
 def _percent(share: float) -> str:
@@ -233,7 +233,7 @@ _LINES: tuple[tuple[str, Callable[[pd.DataFrame], str], Callable[[str], str]], .
     ("Held-out slides", lambda of: _in_sets(of, TEST), lambda paper: _stated_of(paper, "n_held_out_slides", "{:.0f}")),
     ("Polygons of tumour, least–most", lambda of: _least_to_most(of["polygons"]), _paper_polygons),
     (
-        "Tumour of the image, least · mean · most",
+        "Of the image, least · mean · most",
         lambda of: _shares(*of["tumour_of_image"].astype(float).agg(["min", "mean", "max"])),
         _paper_shares,
     ),

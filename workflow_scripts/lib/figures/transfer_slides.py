@@ -17,10 +17,11 @@ from shapely.plotting import patch_from_polygon
 
 from workflow_scripts.lib import palette, tiles
 from workflow_scripts.lib.annotated_slides import AnnotatedSlide, read_slide
-from workflow_scripts.lib.detection_data import outlined, regions_of
+from workflow_scripts.lib.detection_data import most_tumour, outlined, regions_of
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.origin import readable
 from workflow_scripts.lib.figures.transfer import NOT_AVAILABLE, TILE, is_missing, looks_of
+from workflow_scripts.lib.splits import TEST
 
 # A mask, as in the paper's Fig. 1: tumour is white.
 MASK, MASKED = "#000000", "#FFFFFF"
@@ -30,6 +31,7 @@ HIGHEST_MM = 160.0
 # Beside and above each picture, in mm.
 BESIDE_MM, ABOVE_MM = 4.0, 11.0
 MOST_ACROSS = 4
+NO_SLIDE = "No held-out slide has annotations that can be used."
 
 
 @dataclass(frozen=True)
@@ -81,12 +83,34 @@ def read_detections(
         yield read_detection(*paths, judged, classes=classes, label=label)
 
 
+def read_example(
+    table: pd.DataFrame,
+    annotations: Sequence[str | Path],
+    stores: Sequence[str | Path],
+    judged: Mapping[str, pd.DataFrame],
+    *,
+    target: str,
+    classes: Mapping[str, str],
+    label: str,
+) -> Detection | None:
+    """That of the target's held-out slide with the largest share of tumour (`detection_data.most_tumour`), or None.
+
+    table: `tables/cohort.tsv`. annotations, stores: of the held-out slides, in the same order; a store has the name of
+    its slide.
+    """
+    chosen = most_tumour(table, cohort=target, set_name=TEST)
+    of_chosen = [paths for paths in zip(annotations, stores, strict=True) if Path(paths[1]).stem == chosen]
+    return read_detection(*of_chosen[0], judged, classes=classes, label=label) if of_chosen else None
+
+
 # Fig. 1
 
 
 @style.styled
-def slide_and_mask(found: Detection) -> Figure:
+def slide_and_mask(found: Detection | None) -> Figure:
     """Fig. 1: a slide with the outlines of its tumour, and its binary mask beside it, or below where it is wide."""
+    if found is None:
+        return style.nothing(NO_SLIDE)
     slide = found.slide
     if slide.annotations is None:
         return style.nothing(f"{slide.slide_id}: {slide.file} is refused: {slide.reason}")
@@ -107,16 +131,6 @@ def slide_and_mask(found: Detection) -> Figure:
     right.set_title("Mask (tumour is white)", loc="left")
     figure.suptitle(f"{style.short(slide.slide_id, 60)}\n{_said(found)}")
     return figure
-
-
-def no_slide() -> Figure:
-    """What is drawn where no slide is held out whose tumour is known."""
-    return _no_slide()
-
-
-@style.styled
-def _no_slide() -> Figure:
-    return style.nothing("No held-out slide has annotations that can be used.")
 
 
 def _size(slide: AnnotatedSlide) -> tuple[float, float, float]:
@@ -148,13 +162,15 @@ def _draw_outline(axes: Axes, tumour: Polygon | MultiPolygon, mm: float, *, line
 
 
 @style.styled
-def probability_maps(found: Detection, regimes: pd.DataFrame, table1: pd.DataFrame) -> Figure:
+def probability_maps(found: Detection | None, regimes: pd.DataFrame, table1: pd.DataFrame) -> Figure:
     """A slide with its outlined tumour, and a map for each regime of the probability of tumour of each tile.
 
     regimes: `regimes.tsv`. table1: `tables/table1.tsv` (regime, level, slide, auc), whose AUC by tile of this slide
     stands above each map. A slide that was excluded at tiling has a sentence in place of all this.
     """
     style.require(table1, ("regime", "level", "slide", "auc"), what="tables/table1.tsv")
+    if found is None:
+        return style.nothing(NO_SLIDE)
     slide, missing = found.slide, is_missing(regimes)
     names = list(looks_of(regimes))
     if not slide.width * slide.height:
