@@ -34,6 +34,7 @@ from workflow_scripts.lib.figures import (
     survival,
     tables,
     training,
+    transfer,
     tumour_filter,
 )
 from workflow_scripts.lib.figures import stains as stain_figures
@@ -56,6 +57,8 @@ def test_colours_that_stand_side_by_side_are_told_apart_by_everyone(view):
     curves = [colour for _, colour, _ in tumour_filter.SETS.values()]
     pairs += [(one, other) for i, one in enumerate(curves) for other in curves[:i]]
     pairs += [(one, other) for i, one in enumerate(origin.REGIMES) for other in origin.REGIMES[:i]]
+    regimes = [look[0] for look in transfer.LOOKS]
+    pairs += [(one, other) for i, one in enumerate(regimes) for other in regimes[:i]]
     pairs += [tuple(origin.DOMAIN_COLOURS.values()), (divergence.RED, divergence.BLUE)]
     assert min(lightness_distance(one, other, view) for one, other in pairs) > 19
 

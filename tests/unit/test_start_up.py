@@ -51,7 +51,7 @@ def test_only_what_trains_or_predicts_imports_torch(script):
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.stem)
 def test_only_figures_import_matplotlib(script):
-    draws = script.stem.startswith("draw_") or script.stem in {"write_table1", "write_origin_auroc"}
+    draws = script.stem.startswith(("draw_", "write_"))
     assert ("matplotlib" in packages(script)) == draws
 
 

@@ -26,7 +26,7 @@ OVERALL = "overall"
 NOT_AVAILABLE = "not available"
 # Colour, dashes and marker of each regime, by its place: what is compared with is grey.
 LOOKS = (
-    ("#7A7A7A", "solid", "o"),
+    ("#909090", "solid", "o"),
     ("#E08A00", (0, (5, 1.5)), "s"),
     ("#0063B1", "solid", "D"),
     ("#0F9D58", (0, (5, 1.5, 1, 1.5)), "^"),
