@@ -392,14 +392,18 @@ def test_refused_annotations_are_counted_and_named():
     assert "No slide is annotated" in transfer_page.cohort_page(table.iloc[:0], target="prostate")
 
 
-def test_table_1_of_the_paper_is_that_of_its_text(shared_data):
-    text = (shared_data.parent / "papers" / "cross-cancer-transfer.txt").read_text()
-    for level, word in (("tile", "Tile-level"), ("pixel", "Pixel-level")):
-        for name in transfer_page.PAPER_REGIMES:
-            (line,) = (line for line in text.splitlines() if line.startswith(f"{word} {name} "))
-            slides = [f"slide_{number}" for number in range(1, 7)]
-            found = [published.value(f"{level}_auc_{of}", cohort="", trait=name) for of in (*slides, "overall")]
-            assert found == [float(value) for value in line.split()[2:]]
+def test_what_the_paper_says_of_its_slides_is_as_its_text_says(shared_data):
+    text = " ".join((shared_data.parent / "papers" / "cross-cancer-transfer.txt").read_text().split())
+    of = {name: published.value(name, cohort="", trait="prostate") for name in published.table()["quantity"].unique()}
+    shares = [f"{100 * of[f'tumour_share_{name}']:g}%" for name in ("min", "mean", "max")]
+    for said in (
+        f"divided {of['n_slides']:g} WSIs of PCa, each corresponding to a single patient, into training and held-out "
+        f"test sets with {of['n_training_slides']:g} and {of['n_held_out_slides']:g} images",
+        f"are {of['polygons_min']:g} and {of['polygons_max']:g}, respectively",
+        f"are {shares[0]}, {shares[1]} and {shares[2]}, respectively",
+        f"{published.value('n_slides', cohort='', trait='CAMELYON16'):g} WSIs (no held- out test set)",
+    ):
+        assert said in text
 
 
 # All

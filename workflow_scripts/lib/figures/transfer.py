@@ -18,11 +18,9 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.origin import readable
 from workflow_scripts.lib.figures.training import CHOSEN, TRAINING, VALIDATION, loss_limit
+from workflow_scripts.lib.transfer_scores import OVERALL, PIXEL, TILE
 
-# The levels of Table 1, and what stands in place of a slide for all of them together.
-TILE, PIXEL = "tile", "pixel"
 LEVELS = {TILE: "Tiles", PIXEL: "Pixels"}
-OVERALL = "overall"
 NOT_AVAILABLE = "not available"
 # Colour, dashes and marker of each regime, by its place: what is compared with is grey.
 LOOKS = (

@@ -11,8 +11,9 @@ from workflow_scripts.lib.detection_data import COLUMNS
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.origin import in_order, readable
 from workflow_scripts.lib.figures.tables import as_page, estimate, grid, p_cell, row_head, whole
-from workflow_scripts.lib.figures.transfer import LEVELS, NOT_AVAILABLE, OVERALL, is_missing
+from workflow_scripts.lib.figures.transfer import LEVELS, NOT_AVAILABLE, is_missing
 from workflow_scripts.lib.splits import TEST, TRAIN, VALIDATION
+from workflow_scripts.lib.transfer_scores import OVERALL
 
 SETS = {TRAIN: "training", VALIDATION: "validation", TEST: "held out"}
 # In `published.tsv`: the cohorts of 3.1, the pre-trainings of Table 1, and its slides.

@@ -20,8 +20,9 @@ from workflow_scripts.lib.annotated_slides import AnnotatedSlide, read_slide
 from workflow_scripts.lib.detection_data import most_tumour, outlined, regions_of
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.origin import readable
-from workflow_scripts.lib.figures.transfer import NOT_AVAILABLE, TILE, is_missing, looks_of
+from workflow_scripts.lib.figures.transfer import NOT_AVAILABLE, is_missing, looks_of
 from workflow_scripts.lib.splits import TEST
+from workflow_scripts.lib.transfer_scores import TILE
 
 # A mask, as in the paper's Fig. 1: tumour is white.
 MASK, MASKED = "#000000", "#FFFFFF"
