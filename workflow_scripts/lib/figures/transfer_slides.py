@@ -122,7 +122,7 @@ def slide_and_mask(found: Detection | None) -> Figure:
     figure = style.new(style.DOUBLE_COLUMN_MM, 16 + row_mm * (3 - across))
     left, right = figure.subplots(3 - across, across).flatten()
     style.slide_picture(left, tiles.decode(slide.thumbnail) if slide.thumbnail else None, width, height)
-    _draw_outline(left, found.tumour, mm, linewidth=1.1)
+    _draw_outline(left, found.tumour, mm, linewidth=0.9)
     style.scale_bar(left, width, height)
     left.set_title("Slide, tumour as annotated", loc="left")
     right.add_patch(Rectangle((0, 0), width, height, facecolor=MASK, edgecolor="none"))
@@ -152,11 +152,12 @@ def _in_mm(geometry: Polygon | MultiPolygon, mm: float) -> MultiPolygon:
 
 
 def _draw_outline(axes: Axes, tumour: Polygon | MultiPolygon, mm: float, *, linewidth: float) -> None:
-    if not tumour.is_empty:
-        axes.add_patch(
-            patch_from_polygon(_in_mm(tumour, mm), facecolor="none", edgecolor="white", linewidth=2 * linewidth)
-        )
-        axes.add_patch(patch_from_polygon(_in_mm(tumour, mm), facecolor="none", edgecolor=OUTLINE, linewidth=linewidth))
+    if tumour.is_empty:
+        return
+    # White beneath the colour keeps it apart from any stain, and from either end of the probabilities.
+    for colour, wide in (("white", 1.8 * linewidth), (OUTLINE, linewidth)):
+        line = {"facecolor": "none", "edgecolor": colour, "linewidth": wide, "joinstyle": "round"}
+        axes.add_patch(patch_from_polygon(_in_mm(tumour, mm), **line))
 
 
 # Fig. 4
@@ -189,7 +190,7 @@ def probability_maps(found: Detection | None, regimes: pd.DataFrame, table1: pd.
         panel.set(anchor="W", xticks=[], yticks=[])
         panel.set_axis_off()
     style.slide_picture(flat[0], tiles.decode(slide.thumbnail) if slide.thumbnail else None, width, height)
-    _draw_outline(flat[0], found.tumour, mm, linewidth=0.9)
+    _draw_outline(flat[0], found.tumour, mm, linewidth=0.7)
     style.scale_bar(flat[0], width, height)
     flat[0].set_title("Slide, tumour as annotated", loc="left", fontsize=6.5)
     colours = ScalarMappable(Normalize(0, 1), style.PROBABILITIES)
@@ -238,7 +239,7 @@ def _draw_map(axes: Axes, found: Detection, regime: str, colours: ScalarMappable
     image[coords[:, 1], coords[:, 0]] = colours.to_rgba(probabilities)[:, :3]
     side = lattice.tile_px * lattice.mpp / 1000
     if image.size:
-        axes.imshow(image, extent=(0, lattice.columns * side, lattice.rows * side, 0), interpolation="nearest")
+        axes.imshow(image, extent=(0, lattice.columns * side, lattice.rows * side, 0), interpolation="antialiased")
     width, height, mm = _size(found.slide)
-    _draw_outline(axes, found.tumour, mm, linewidth=0.9)
+    _draw_outline(axes, found.tumour, mm, linewidth=0.7)
     style.slide_frame(axes, width, height)
