@@ -969,7 +969,7 @@ def test_every_caption_names_its_cohort_filter_or_study_and_is_plain_text():
     assert captions
     for path in captions:
         text = path.read_text(encoding="utf-8")
-        of_study = path.name.startswith("origin_")
-        named = "metastatic origin study" if of_study else r"snakemake\.wildcards\.(cohort|filter)\b"
+        studies = {"origin": "metastatic origin study", "transfer": "cross-cancer transfer study"}
+        named = studies.get(path.name.split("_")[0], r"snakemake\.wildcards\.(cohort|filter)\b")
         assert re.search(named, text), path.name
         assert text.isprintable() or "\n" in text

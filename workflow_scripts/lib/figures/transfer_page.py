@@ -20,6 +20,8 @@ SETS = {TRAIN: "training", VALIDATION: "validation", TEST: "held out"}
 PAPER_TARGET, PAPER_SOURCE = "prostate", "CAMELYON16"
 PAPER_REGIMES = ("None", "ImageNet", "CAMELYON16")
 PAPER_SLIDES = 6
+# What one note is of is named up to so many times.
+MOST_NAMED = 4
 
 
 def table1_page(
@@ -149,7 +151,7 @@ def _paper_table() -> str:
 
 
 def _notes(table1: pd.DataFrame, tests: pd.DataFrame, regimes: pd.DataFrame) -> str:
-    """Why regimes are not available, and what the tables say of single values."""
+    """Why regimes are not available, and what the tables say of single values; what is said of many stands once."""
     said = [(readable(row.regime), row.note) for row in regimes.itertuples()]
     gone = {regime for regime, missing in is_missing(regimes).items() if missing}
     said += [
@@ -162,12 +164,17 @@ def _notes(table1: pd.DataFrame, tests: pd.DataFrame, regimes: pd.DataFrame) -> 
         for row in tests.to_dict("records")
         if not {row["first"], row["second"]} & gone
     ]
-    items = [
-        f"<li><strong>{escape(what)}</strong>: {escape(note)}</li>"
-        for what, note in dict.fromkeys(said)
-        if isinstance(note, str) and note
-    ]
+    by_note: dict[str, dict[str, None]] = {}
+    for what, note in said:
+        if isinstance(note, str) and note:
+            by_note.setdefault(note, {})[what] = None
+    items = [f"<li><strong>{_first_few(list(of))}</strong>: {escape(note)}</li>" for note, of in by_note.items()]
     return f"<h2>Notes</h2>\n<ul>{''.join(items)}</ul>\n" if items else ""
+
+
+def _first_few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return escape("; ".join(names[:MOST_NAMED]) + more)
 
 
 # The cohorts
