@@ -129,7 +129,7 @@ rule draw_transfer_roc:
 rule draw_transfer_map:
     input:
         unpack(lambda wildcards: annotated_files(held_out_of_transfer())),
-        tiles=of_regimes("annotated/test.tsv"),
+        tiles=of_regimes("results/filters/{regime}/annotated/test.tsv"),
         table1="results/transfer/tables/table1.tsv",
         regimes="results/transfer/regimes.tsv",
         cohort=rules.describe_transfer_cohorts.output.cohort,
@@ -160,7 +160,7 @@ rule draw_transfer_map:
 rule draw_transfer_maps:
     input:
         unpack(lambda wildcards: annotated_files(held_out_of_transfer())),
-        tiles=of_regimes("annotated/test.tsv"),
+        tiles=of_regimes("results/filters/{regime}/annotated/test.tsv"),
         table1="results/transfer/tables/table1.tsv",
         regimes="results/transfer/regimes.tsv",
     output:
@@ -182,7 +182,7 @@ rule draw_transfer_maps:
 
 rule draw_transfer_learning:
     input:
-        curves=of_regimes("curve.tsv"),
+        curves=of_regimes("results/filters/{regime}/curve.tsv"),
         regimes="results/transfer/regimes.tsv",
     output:
         figure=report(

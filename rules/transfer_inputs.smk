@@ -1,43 +1,132 @@
-# What the rules of cross-cancer transfer take: which detectors there are, and the files of the target's held-out slides.
+# What the rules of cross-cancer transfer take: which detectors there are, what they learn from, and files of both.
+from workflow_scripts.lib import splits
+from workflow_scripts.lib.configuration import with_fewer_slides
 
 
-@cache
-def regimes_of_transfer():
-    """Why each compared detector is not available, '' of one that is; a checkpoint says."""
-    table = planning.text_table(checkpoints.find_regimes.get().output.regimes)
-    return dict(zip(table["regime"], table["note"], strict=True))
+def filters_of_transfer():
+    """The compared detectors, and then the filters that they start from, each once."""
+    return list(dict.fromkeys([*study.transfer.compared, *study.with_starts(study.transfer.compared)]))
 
 
-def available_regimes():
-    return [name for name, note in regimes_of_transfer().items() if not note]
+# Detectors
 
 
 def first_weights(name):
-    """What the first weights of a compared detector's models are, from the first that is trained on."""
-    trained = study.with_starts([name])
+    """The first weights of a detector and of those that it starts from, the first that is trained first."""
     keys = {"backbone", "weights", "imagenet"}
-    return [study.tumour_filters[filter].training.model_dump(mode="json", include=keys) for filter in trained]
+    return [
+        study.tumour_filters[trained].training.model_dump(mode="json", include=keys)
+        for trained in study.with_starts([name])
+    ]
+
+
+def available_regimes():
+    """The compared detectors whose first weights are here; a checkpoint says."""
+    table = planning.text_table(checkpoints.find_regimes.get().output.regimes)
+    return table.loc[table["note"] == "", "regime"].tolist()
 
 
 def of_regimes(pattern):
-    """A file of each available detector, whose `pattern` has a place for its name."""
-    return lambda _wildcards: [pattern.format(regime=name) for name in available_regimes()]
+    """A file of each available detector, for a rule's input; pattern: its path, with a place for the name."""
+    return lambda wildcards: [pattern.format(regime=regime) for regime in available_regimes()]
 
 
-def held_out_target():
-    """The held-out slides of the target that have annotations."""
-    return [slide for _, slide in annotated_by_set(study.transfer.compared[0])["test"]]
+def slides_learnt_from(_wildcards):
+    """Each available detector with each number of the target's slides that it learns from: all of them last."""
+    numbers = {regime: len(annotated_by_set(regime)["train"]) for regime in available_regimes()}
+    return [(regime, slides) for regime in numbers for slides in [*sorted(study.transfer.fewer), numbers[regime]]]
 
 
-def stores_of_held_out_target(_wildcards):
-    return [f"results/{study.transfer.target}/tiles/{slide}.h5" for slide in held_out_target()]
+def tiles_by_slides_learnt_from(wildcards):
+    """What these detectors say of the held-out tiles."""
+    names = [
+        with_fewer_slides(regime, slides) if slides in study.transfer.fewer else regime
+        for regime, slides in slides_learnt_from(wildcards)
+    ]
+    return [f"results/filters/{name}/annotated/test.tsv" for name in names]
 
 
-def annotations_of_held_out_target(_wildcards):
-    found = annotation_files(study.transfer.target)
-    return [found[slide] for slide in held_out_target()]
+# Slides
 
 
-def tumour_classes(cohort, label):
-    """The classes of a cohort's annotations whose tiles have a label."""
-    return [name for name, given_label in study.cohorts[cohort].annotations.classes.items() if given_label == label]
+@cache
+def slides_of_transfer():
+    """Every annotated slide of the study, the target's first: cohort, slide_id, patient_id and set."""
+    sets = {}
+    for name in filters_of_transfer():
+        for set_name, places in annotated_by_set(name).items():
+            for place in places:
+                sets.setdefault(place, set_name)
+    return [
+        {"cohort": cohort, "slide_id": slide, "patient_id": patients_of([(cohort, slide)])[0], "set": set_name}
+        for (cohort, slide), set_name in sets.items()
+    ]
+
+
+def places_of_transfer(_wildcards):
+    return [(slide["cohort"], slide["slide_id"]) for slide in slides_of_transfer()]
+
+
+def held_out_of_transfer():
+    """The target's annotated slides that no detector learns from, as (cohort, slide)."""
+    return annotated_by_set(study.transfer.compared[0])[splits.TEST]
+
+
+def annotated_files(places):
+    """The annotations of some slides, as (cohort, slide), and the stores of all their tiles."""
+    return {
+        "annotations": [annotation_files(cohort)[slide] for cohort, slide in places],
+        "stores": [f"results/{cohort}/tiles/{slide}.h5" for cohort, slide in places],
+    }
+
+
+def labels_of_tiles(places):
+    return [f"results/{cohort}/annotations/tiles/{slide}.tsv" for cohort, slide in places]
+
+
+# Labels
+
+
+def tumour_classes(_wildcards):
+    """The label of each class of the annotations, by cohort."""
+    return {cohort: study.cohorts[cohort].annotations.classes for cohort in transfer_cohorts()}
+
+
+def tumour_labels(_wildcards):
+    """The label that is tumour, by cohort."""
+    return {
+        cohort: study.tumour_filters[name].label
+        for name in filters_of_transfer()
+        for cohort in study.tumour_filters[name].cohorts
+    }
+
+
+def classes_of_target(wildcards):
+    return tumour_classes(wildcards)[study.transfer.target]
+
+
+def label_of_target(wildcards):
+    return tumour_labels(wildcards)[study.transfer.target]
+
+
+# All
+
+
+def results_of_transfer(_wildcards):
+    """Every table and figure of the study, and what shows the slides of its cohorts."""
+    makers = [
+        rules.find_regimes,
+        rules.describe_transfer_cohorts,
+        rules.score_transfer,
+        rules.write_transfer_cohort,
+        rules.write_transfer_table1,
+        rules.draw_transfer_annotations,
+        rules.draw_transfer_tiles,
+        rules.draw_transfer_roc,
+        rules.draw_transfer_map,
+        rules.draw_transfer_maps,
+        rules.draw_transfer_learning,
+    ]
+    if study.transfer.fewer:
+        makers += [rules.score_transfer_gain, rules.draw_transfer_gain]
+    return [path for maker in makers for path in maker.output] + sum(map(figures_of_slides, transfer_cohorts()), [])

@@ -813,6 +813,9 @@ class Transfer(Section):
     fewer: list[Positive] = Field(
         [], description="Numbers of training slides with which all of them are trained as well. Not in the paper."
     )
+    in_paper: dict[Name, Literal["None", "ImageNet", "CAMELYON16"]] = Field(
+        {}, description="Which row of the paper's Table 1 stands beside a detector's."
+    )
     pixels: PixelMap = Field(PixelMap(), description="How tumour is compared pixel by pixel.")
 
     @model_validator(mode="after")
