@@ -58,7 +58,7 @@ def painted() -> pd.DataFrame:
 
 def paint(look: morphology.Look | None, home: str, stain: dyes.Stain, rng: np.random.Generator) -> histology.Painted:
     given = {"shape": (150, 150), "mpp": 0.5, "tumour_share": 0.6, "library_seed": 5}
-    return histology.paint_slide(look, home, stain=stain, rng=rng, **given)
+    return histology.paint_slide(look, morphology.SURROUNDINGS[home], stain=stain, rng=rng, **given)
 
 
 def contents(folder: Path) -> dict[Path, bytes]:

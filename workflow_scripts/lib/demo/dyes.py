@@ -22,15 +22,34 @@ class Stain:
     glass: np.ndarray
 
 
-def draw_stain(rng: np.random.Generator) -> Stain:
-    """A laboratory's stain: hue and strength of both dyes vary widely, the glass hardly."""
+@dataclass(frozen=True)
+class Laboratory:
+    """What slides are stained like: hue (3,) and strength of both dyes, and how much these vary between slides.
 
-    def dye(vector: tuple[float, float, float], strength: float, spread: float) -> np.ndarray:
-        turned = np.clip(np.array(vector) + rng.normal(0, 0.035, 3), 0.02, None)
-        return strength * np.exp(rng.normal(0, spread)) * turned / np.linalg.norm(turned)
+    turn: standard deviation of each part of a hue; spread: of a strength's logarithm.
+    """
+
+    haematoxylin: tuple[float, float, float] = HAEMATOXYLIN
+    eosin: tuple[float, float, float] = EOSIN
+    strengths: tuple[float, float] = (1.15, 0.62)
+    turn: float = 0.035
+    spread: float = 0.22
+
+
+# Slides of many laboratories vary widely.
+MANY = Laboratory()
+
+
+def draw_stain(rng: np.random.Generator, laboratory: Laboratory = MANY) -> Stain:
+    """The stain of a slide: hue and strength of both dyes vary as the laboratory's do, the glass hardly."""
+
+    def dye(vector: tuple[float, float, float], strength: float) -> np.ndarray:
+        turned = np.clip(np.array(vector) + rng.normal(0, laboratory.turn, 3), 0.02, None)
+        return strength * np.exp(rng.normal(0, laboratory.spread)) * turned / np.linalg.norm(turned)
 
     glass = rng.uniform(238, 246) + rng.uniform(-1.2, 1.2, 3)
-    return Stain(dye(HAEMATOXYLIN, 1.15, 0.22), dye(EOSIN, 0.62, 0.22), glass)
+    of_haematoxylin, of_eosin = laboratory.strengths
+    return Stain(dye(laboratory.haematoxylin, of_haematoxylin), dye(laboratory.eosin, of_eosin), glass)
 
 
 def develop(

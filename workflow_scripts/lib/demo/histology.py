@@ -3,7 +3,7 @@
 The amounts of both stains in what is stained are the same for all looks, so that colour tells none from another.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
@@ -31,6 +31,10 @@ WAVE_UM, HEIGHT_UM = 48.0, 7.0
 FAT_UM, FAT_WALL_UM = 48.0, 1.5
 # The depth of a lumen where there is none.
 FAR_UM = np.float32(200)
+# The patches in which glands are missing.
+BARE_UM = 190.0
+# Of flat nuclei on the wall: how high their middles stand, how far apart they are, how far they lift those above them.
+FLAT_UM, FLAT_APART_UM, FLAT_LIFT_UM = 1.7, 7.5, 3.4
 # How deep in a nest a pearl of keratin begins.
 PEARL_UM = 16.0
 # Between drops of mucus.
@@ -103,7 +107,7 @@ class _Grid:
 
 def paint_slide(
     tumour: Look | None,
-    home: str,
+    home: Look,
     *,
     shape: tuple[int, int],
     mpp: float,
@@ -111,23 +115,26 @@ def paint_slide(
     stain: Stain,
     library_seed: int,
     rng: np.random.Generator,
+    bodies: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray] = layouts.bodies,
 ) -> Painted:
     """Paint a slide of `shape` (rows, columns) cells at `mpp` µm/px.
 
-    home: the key of SURROUNDINGS that lies beside the tumour; without a tumour it is all there is. tumour_share: of
-    the tissue's area, 0 to 1. library_seed: of what all slides share, such as the grain of their fibres.
+    tumour: how this slide's looks. home: how the tissue that lies beside it looks, which this slide's is drawn around;
+    without a tumour it is all there is. The liver has portal fields and veins besides. tumour_share: of the tissue's
+    area, 0 to 1. library_seed: of what all slides share, such as the grain of their fibres. bodies: where the tumour
+    is, `layouts.bodies` or what is called alike.
     """
     y, x = (np.indices(shape, dtype=np.float32) + 0.5) * np.float32(CELL_PX * mpp)
     grid = _Grid(y, x, mpp)
     outline = layouts.piece(y / grid.extent[0] - 0.5, x / grid.extent[1] - 0.5, rng) + 0.06
     outline += 0.022 * grid.field(230, rng) + 0.008 * grid.field(70, rng) + 0.003 * grid.field(22, rng)
-    body = layouts.bodies(y, x, rng) + 16 * grid.field(150, rng) + 3 * grid.field(50, rng)
+    body = bodies(y, x, rng) + 16 * grid.field(150, rng) + 3 * grid.field(50, rng)
     body -= np.quantile(body[outline > 0], 1 - tumour_share)
-    surroundings = vary(SURROUNDINGS[home], rng)
+    surroundings = vary(home, rng)
     looks = [surroundings] if tumour is None else [surroundings, tumour]
     parts = [outline > 0] if tumour is None else [(outline > 0) & (body < 6), (outline > 0) & (body > -6)]
     laid_out = [_lay_out(look, grid, part, rng) for look, part in zip(looks, parts, strict=True)]
-    if home == LIVER:
+    if home == SURROUNDINGS[LIVER]:
         laid_out[0] = _with_portal_fields(laid_out[0], grid, rng)
     inside = np.zeros(shape, bool) if tumour is None else body > 0
     regions = [~inside, inside][: len(looks)]
@@ -176,6 +183,10 @@ def _lay_out(look: Look, grid: _Grid, part: np.ndarray, rng: np.random.Generator
     slit = wall + 2.0
     depth = np.where(turned, lining + slit - nests.edge, depth)
     hollow = some(look.lumen)[nests.owner] | turned
+    if look.bare > 0:
+        there = grid.field(BARE_UM, rng)[part]
+        there = np.bincount(nests.owner, there, nests.n) / np.maximum(np.bincount(nests.owner, minlength=nests.n), 1)
+        depth = np.where((there < np.quantile(there[nests.owner], look.bare))[nests.owner], -10, depth)
     swing = np.where(some(0.5), 1, -1) * rng.uniform(0.75, 1, nests.n) * look.turning * np.pi / 2
     angle = turn + spread(swing[nests.owner], 0) + 0.5 * (1 - look.aligned) * grid.field(70, rng)
     u = grid.x * np.cos(angle) + grid.y * np.sin(angle)
@@ -199,7 +210,7 @@ def _lay_out(look: Look, grid: _Grid, part: np.ndarray, rng: np.random.Generator
         mucous=spread(some(look.mucus)[nests.owner], 0),
         horny=spread(some(look.keratin)[nests.owner], 0),
         dying=dying if look.necrosis > 0.02 else np.full(grid.shape, -9, np.float32),
-        fat=_fat(look, grid, part, bent_y, bent_x, rng),
+        fat=_fat(look, grid, part & (depth < -FAT_WALL_UM) if look.bare > 0 else part, bent_y, bent_x, rng),
         angle=angle.astype(np.float32),
         u=u.astype(np.float32),
         v=v.astype(np.float32),
@@ -217,6 +228,9 @@ def _fat(
     many = np.maximum(np.bincount(cells.owner.ravel(), minlength=cells.n), 1)
     lobule = np.bincount(cells.owner.ravel(), lobule.ravel(), cells.n) / many
     full = lobule > np.quantile(lobule, 1 - look.fat)
+    if look.bare > 0:
+        # A fat cell that a gland would cut is none.
+        full[cells.owner[~part]] = False
     return np.where(full[cells.owner] & part, cells.edge, -1).astype(np.float32)
 
 
@@ -322,6 +336,9 @@ def _put_cells(
     _put_drops(haematoxylin, eosin, look, whole, region, grid, rng)
     put_nuclei(haematoxylin, eosin, stamps.book_of(_shape_of(look), mpp, rng, angles=ANGLES), points / mpp, angles, rng)
     library = stamps.stamp_book(round(mpp, 2), seed)
+    if look.two_rows:
+        flat, turned = _flat_nuclei(whole, region, grid, rng)
+        put_nuclei(haematoxylin, eosin, library["pressed"], flat / mpp, turned, rng)
     for kind, others, turned in _stromal(look, whole, region, grid, rng):
         put_nuclei(haematoxylin, eosin, library[kind], others / mpp, turned, rng)
     _put_granules(haematoxylin, eosin, look, points, mpp, rng)
@@ -349,7 +366,6 @@ def _nuclei(
     look: Look, whole: _Layout, region: np.ndarray, grid: _Grid, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places (n, 2: y, x; µm) and angles (n,) of the nuclei of nests."""
-    slope_y, slope_x = np.gradient(whole.depth)
     half_um, thick_um = look.nucleus_um * np.sqrt(look.elongation), look.nucleus_um / np.sqrt(look.elongation)
     # However crowded, nuclei hardly lie on each other.
     apart_um = max(look.spacing_um, 2.2 * thick_um)
@@ -361,12 +377,11 @@ def _nuclei(
     # On the wall: what falls near it is moved to stand on it, the long axis inwards where cells are tall.
     basal = layouts.jittered(grid.extent, 0.5 * look.spacing_um, 0.4, rng)
     basal = basal[here(basal) & (grid.at(whole.polar, basal) > 0)]
+    lifted = FLAT_LIFT_UM if look.two_rows else 0.0
     depth = grid.at(whole.depth, basal)
-    basal = basal[(depth > 0) & (depth < 2.2 * half_um)]
-    slope = np.stack([grid.at(slope_y, basal), grid.at(slope_x, basal)], axis=1)
-    slope /= np.maximum(np.linalg.norm(slope, axis=1, keepdims=True), 1e-6)
-    lift = half_um + 1.2 + (1 - look.order) * 2.4 * rng.normal(size=len(basal))
-    basal = basal + slope * (lift - grid.at(whole.depth, basal))[:, None]
+    basal = basal[(depth > 0) & (depth < 2.2 * half_um + lifted)]
+    lift = half_um + 1.2 + lifted + (1 - look.order) * 2.4 * rng.normal(size=len(basal))
+    basal = _at_depth(basal, lift, whole, grid)
     inner = layouts.jittered(grid.extent, apart_um, 0.08 + 0.4 * (1 - look.order), rng)
     depth = grid.at(whole.depth, inner)
     pearl = (grid.at(whole.horny, inner) > 0) & (depth > PEARL_UM)
@@ -375,12 +390,35 @@ def _nuclei(
     hollow = (grid.at(whole.polar, inner) > 0) & (grid.at(whole.lining, inner) < FAR_UM - 1)
     inner = inner[here(inner) & (depth > behind) & ~hollow & ~pearl]
     points = np.concatenate([layouts.apart(basal, max(0.62 * look.spacing_um, 1.8 * thick_um)), inner])
-    inwards = np.arctan2(grid.at(slope_y, points), grid.at(slope_x, points)) + rng.normal(0, 0.25, len(points))
+    inwards = _inwards(points, whole, grid) + rng.normal(0, 0.25, len(points))
     loose = 0.12 + 1.2 * (1 - look.aligned) ** 2
     along = grid.at(whole.angle, points) + loose * rng.normal(size=len(points))
     # A nest of a single cell presses its nucleus flat to the wall.
     inwards = inwards + (np.pi / 2 if look.nest_um < 2 * look.spacing_um else 0)
     return points, np.where(grid.at(whole.polar, points) > 0, inwards, along)
+
+
+def _flat_nuclei(
+    whole: _Layout, region: np.ndarray, grid: _Grid, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Places and angles, as of `_nuclei`, of those that lie flat on the wall of nests, beneath the others."""
+    points = layouts.jittered(grid.extent, 0.6 * FLAT_APART_UM, 0.4, rng)
+    depth = grid.at(whole.depth, points)
+    points = points[grid.at(region, points) & (depth > 0) & (depth < 2 * FLAT_UM) & (grid.at(whole.fat, points) < 0)]
+    points = layouts.apart(_at_depth(points, FLAT_UM, whole, grid), FLAT_APART_UM)
+    return points, _inwards(points, whole, grid) + np.pi / 2
+
+
+def _at_depth(points: np.ndarray, depth: np.ndarray | float, whole: _Layout, grid: _Grid) -> np.ndarray:
+    """Points moved inwards or outwards until they lie so deep in their nests (µm)."""
+    angle = _inwards(points, whole, grid)
+    return points + np.stack([np.sin(angle), np.cos(angle)], axis=1) * (depth - grid.at(whole.depth, points))[:, None]
+
+
+def _inwards(points: np.ndarray, whole: _Layout, grid: _Grid) -> np.ndarray:
+    """The way from the wall of a nest into it, radians from the x axis."""
+    slope_y, slope_x = np.gradient(whole.depth)
+    return np.arctan2(grid.at(slope_y, points), grid.at(slope_x, points))
 
 
 def _draw_borders(

@@ -7,6 +7,8 @@ from scipy.spatial import cKDTree
 
 # How smoothly two tumours join.
 JOINT_UM = 70.0
+# The foci of one that is strewn: how many, how much wider one may reach than another, and how smoothly they join.
+FOCI, FOCUS_UM, FOCUS_JOINT_UM = (2, 6), 110.0, 25.0
 
 
 def bodies(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -18,6 +20,15 @@ def bodies(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray
     if rng.uniform() < 0.3:
         places.append(0.5 - rng.uniform(0.3, 0.45) * off)
     return JOINT_UM * np.logaddexp.reduce([-np.hypot(y - py, x - px) / JOINT_UM for py, px in places * extent])
+
+
+def foci(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """As `bodies`, of a tumour of two to six foci, some large and some small, strewn over the slide."""
+    extent = np.array([y.max(), x.max()])
+    number = int(rng.integers(FOCI[0], FOCI[1] + 1))
+    places, reach = rng.uniform(0.12, 0.88, (number, 2)) * extent, rng.uniform(0, FOCUS_UM, number)
+    near = [r - np.hypot(y - py, x - px) for (py, px), r in zip(places.tolist(), reach.tolist(), strict=True)]
+    return FOCUS_JOINT_UM * np.logaddexp.reduce([one / FOCUS_JOINT_UM for one in near])
 
 
 def piece(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:

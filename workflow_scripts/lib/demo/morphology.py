@@ -10,7 +10,7 @@ no number here was measured on a slide.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from typing import NamedTuple
 
@@ -41,6 +41,8 @@ class Look:
     Cells: borders that are seen; clear cytoplasm; mucus in drops; keratin in whorls; granules.
     Between: retraction, empty slits in place of stroma; fibrous rather than loose stroma; cellular; inflamed; necrosis;
     fat, territories of it.
+    Of glands, and the same on all slides of a kind: two_rows, a row of flat nuclei on the wall, beneath the others;
+    bare, the share of glands that are missing, in smooth patches; fat lies there alone.
     """
 
     nucleus_um: float = 3.2
@@ -71,6 +73,8 @@ class Look:
     inflamed: float = 0.2
     necrosis: float = 0.0
     fat: float = 0.0
+    two_rows: bool = False
+    bare: float = 0.0
 
 
 PROPERTIES = {
@@ -459,7 +463,9 @@ def vary(look: Look, rng: np.random.Generator, shift: np.ndarray | float = 0.0) 
     """A slide's draw around a look, shifted by so much (properties,), in logarithms and logits."""
     moved = shift + _spreads() * rng.standard_normal(len(PROPERTIES))
     values = asdict(look)
-    return Look(**{name: _moved(values[name], by, name) for name, by in zip(PROPERTIES, moved.tolist(), strict=True)})
+    return replace(
+        look, **{name: _moved(values[name], by, name) for name, by in zip(PROPERTIES, moved.tolist(), strict=True)}
+    )
 
 
 def _moved(value: float, by: float, name: str) -> float:

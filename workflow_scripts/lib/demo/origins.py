@@ -18,7 +18,7 @@ from workflow_scripts.lib.demo.svs import write_svs
 from workflow_scripts.lib.domains import DOMAINS, METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import write_table, writing
-from workflow_scripts.lib.splits import DEVELOPMENT, TEST, TRAIN, VALIDATION, assert_leak_free
+from workflow_scripts.lib.splits import TEST, TRAIN, VALIDATION
 
 # A slide's finest level lies between these two, µm/px, and is what a 20x objective gives.
 MPP, MAGNIFICATION = (0.4960, 0.5060), 20
@@ -92,7 +92,7 @@ def make_origin_cohort(
         pass
     for domain in DOMAINS:
         write_table(_sheet([slide for slide in slides if slide.domain == domain]), folder / f"{domain}.tsv")
-    write_table(_split(slides), folder / "split.tsv")
+    write_table(roster.split_table({slide.patient_id: slide.set for slide in slides}), folder / "split.tsv")
 
 
 def plan(
@@ -182,7 +182,7 @@ def _make_slide(slide: Slide, *, folder: Path, control: str, slide_px: int, seed
     look, home = look_of(slide, control=control, seed=seed, rng=rng)
     painted = histology.paint_slide(
         look,
-        home,
+        morphology.SURROUNDINGS[home],
         shape=tuple(-(-side // histology.CELL_PX) for side in (height, width)),
         mpp=mpp,
         tumour_share=rng.uniform(*TUMOUR_SHARE),
@@ -215,12 +215,3 @@ def _file_of(slide: Slide) -> str:
 def _sheet(slides: list[Slide]) -> pd.DataFrame:
     rows = [(f"{one.domain}/{_file_of(one)}", one.slide_id, one.patient_id, one.class_name) for one in slides]
     return pd.DataFrame(sorted(rows), columns=["file", "slide_id", "patient_id", "class"])
-
-
-def _split(slides: list[Slide]) -> pd.DataFrame:
-    """The table of splits of the patients."""
-    sets = sorted({(slide.patient_id, slide.set) for slide in slides})
-    rows = [(patient, TEST if name == TEST else DEVELOPMENT, "" if name == TEST else name) for patient, name in sets]
-    split = pd.DataFrame(rows, columns=["patient_id", "set", "round_1"])
-    assert_leak_free(split)
-    return split

@@ -1,8 +1,9 @@
-"""A pathologist's annotation of the tumour: its outline as a hand draws it, in a file as QuPath writes it."""
+"""A pathologist's annotation of the tumour: its outline as a hand draws it, in a file as QuPath or ASAP writes it."""
 
 import json
 import uuid
 from pathlib import Path
+from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 import numpy as np
 import shapely
@@ -12,6 +13,8 @@ from workflow_scripts.lib.files import writing
 
 CLASS_NAME = "Tumor"
 COLOUR = (200, 0, 0)
+# What ASAP has in place of holes: polygons of a group that is subtracted from all others.
+HOLE_NAME, HOLE_COLOUR = "Exclusion", (0, 0, 200)
 # µm. A hand passes over necks and bays narrower than twice the first; it draws a little outside, sets a corner so
 # often, and trembles by so much (standard deviation).
 NARROW_UM = 12.0
@@ -77,3 +80,34 @@ def write_geojson(path: str | Path, outline: MultiPolygon, rng: np.random.Genera
     ]
     with writing(path) as partial:
         partial.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
+
+
+def write_asap(path: str | Path, outline: MultiPolygon) -> None:
+    """Write an outline as ASAP does: a polygon for each part, and one of the group HOLE_NAME for each hole.
+
+    A hole in which another part lies is drawn over: that part would be subtracted with it.
+    """
+    holes = [Polygon(ring) for part in outline.geoms for ring in part.interiors]
+    holes = [hole for hole in holes if not any(hole.contains(part) for part in outline.geoms)]
+    root = Element("ASAP_Annotations")
+    drawn = SubElement(root, "Annotations")
+    groups = [(CLASS_NAME, COLOUR, list(outline.geoms)), (HOLE_NAME, HOLE_COLOUR, holes)]
+    for name, colour, polygons in groups:
+        for polygon in polygons:
+            look = {"PartOfGroup": name, "Color": _hex(colour)}
+            one = SubElement(drawn, "Annotation", Name=f"Annotation {len(drawn)}", Type="Polygon", **look)
+            places = SubElement(one, "Coordinates")
+            for order, (x, y) in enumerate(polygon.exterior.coords[:-1]):
+                SubElement(places, "Coordinate", Order=str(order), X=f"{x:.1f}", Y=f"{y:.1f}")
+    listed = SubElement(root, "AnnotationGroups")
+    for name, colour, polygons in groups:
+        if polygons:
+            group = SubElement(listed, "Group", Name=name, PartOfGroup="None", Color=_hex(colour))
+            SubElement(group, "Attributes")
+    indent(root, "\t")
+    with writing(path) as partial:
+        ElementTree(root).write(partial, encoding="utf-8", xml_declaration=True)
+
+
+def _hex(colour: tuple[int, int, int]) -> str:
+    return "#{:02x}{:02x}{:02x}".format(*colour)

@@ -2,12 +2,15 @@
 
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import betaincinv
 
 from workflow_scripts.lib.errors import InputError
+from workflow_scripts.lib.splits import DEVELOPMENT, TEST, assert_leak_free
 
 PROJECT = "TCGA-DM"
 FIRST = 1000
@@ -80,6 +83,17 @@ def draw_size(slide_px: int, rng: np.random.Generator) -> tuple[int, int]:
     """A slide's width and height in level-0 px, each up to 3 % short of `slide_px`."""
     width, height = (int(slide_px - rng.integers(0, slide_px // 32 + 1)) for _ in range(2))
     return width, height
+
+
+def split_table(sets: Mapping[str, str]) -> pd.DataFrame:
+    """The table of splits (`splits`) of patients, of one round. sets: TRAIN, VALIDATION or TEST, by patient."""
+    rows = [
+        (patient, TEST if name == TEST else DEVELOPMENT, "" if name == TEST else name)
+        for patient, name in sorted(sets.items())
+    ]
+    split = pd.DataFrame(rows, columns=["patient_id", "set", "round_1"])
+    assert_leak_free(split)
+    return split
 
 
 def enrol(slides: int, *, special_cases: bool, seed: int) -> list[Patient]:
