@@ -51,6 +51,7 @@ if study.transfer is not None:
     include: "rules/transfer_inputs.smk"
     include: "rules/transfer.smk"
     include: "rules/transfer_figures.smk"
+    include: "rules/transfer_demo.smk"
 
 
 onstart:

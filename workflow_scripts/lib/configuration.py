@@ -798,6 +798,28 @@ class PixelMap(Section):
     )
 
 
+class TransferDemo(Section):
+    """The cohorts that the workflow generates for the study of cross-cancer transfer: of three organs."""
+
+    target: int = Field(20, ge=3, description="Slides of the target organ, of a patient each (28 in the paper).")
+    held_out: int = Field(6, ge=1, description="Slides of the target that are held out (6 in the paper).")
+    source: int = Field(16, ge=2, description="Slides of the organ that resembles the target (110 in the paper).")
+    unrelated: int = Field(16, ge=2, description="Slides of the organ that does not, a negative control.")
+    slide_px: int = Field(
+        1536, ge=512, description="Longest side of a slide at its finest level, in px of 0.44 to 0.5 µm."
+    )
+    seed: int = Field(7, ge=0, description="Seed of the cohorts, apart from the study's.")
+
+    @model_validator(mode="after")
+    def _check_held_out(self) -> Self:
+        if self.target - self.held_out < 2:
+            raise ValueError(
+                f"held_out: {self.held_out} of {self.target} slides of the target; expected at least two that are not, "
+                "to train and to validate"
+            )
+        return self
+
+
 class Transfer(Section):
     """The study of cross-cancer transfer: does a detector of tumour that saw another cancer first do better?
 
@@ -817,6 +839,7 @@ class Transfer(Section):
         {}, description="Which row of the paper's Table 1 stands beside a detector's."
     )
     pixels: PixelMap = Field(PixelMap(), description="How tumour is compared pixel by pixel.")
+    demo: TransferDemo = Field(TransferDemo(), description="The generated cohorts of the demo.")
 
     @model_validator(mode="after")
     def _check_compared(self) -> Self:

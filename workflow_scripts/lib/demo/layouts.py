@@ -7,8 +7,10 @@ from scipy.spatial import cKDTree
 
 # How smoothly two tumours join.
 JOINT_UM = 70.0
-# The foci of one that is strewn: how many, how much wider one may reach than another, and how smoothly they join.
+# The foci of one that is strewn: how many, how much wider one may reach than another, and how smoothly they join; and
+# how much they are stretched one way and pressed together the other.
 FOCI, FOCUS_UM, FOCUS_JOINT_UM = (2, 6), 110.0, 25.0
+FOCUS_STRETCH = (1.0, 1.5)
 
 
 def bodies(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -25,9 +27,13 @@ def bodies(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray
 def foci(y: np.ndarray, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """As `bodies`, of a tumour of two to six foci, some large and some small, strewn over the slide."""
     extent = np.array([y.max(), x.max()])
-    number = int(rng.integers(FOCI[0], FOCI[1] + 1))
-    places, reach = rng.uniform(0.12, 0.88, (number, 2)) * extent, rng.uniform(0, FOCUS_UM, number)
-    near = [r - np.hypot(y - py, x - px) for (py, px), r in zip(places.tolist(), reach.tolist(), strict=True)]
+    near = []
+    for _ in range(rng.integers(FOCI[0], FOCI[1] + 1)):
+        down, right = rng.uniform(0.12, 0.88, 2) * extent
+        turn, stretch = rng.uniform(0, np.pi), rng.uniform(*FOCUS_STRETCH)
+        long = ((x - right) * np.cos(turn) + (y - down) * np.sin(turn)) / stretch
+        short = ((y - down) * np.cos(turn) - (x - right) * np.sin(turn)) * stretch
+        near.append(rng.uniform(0, FOCUS_UM) - np.hypot(long, short))
     return FOCUS_JOINT_UM * np.logaddexp.reduce([one / FOCUS_JOINT_UM for one in near])
 
 

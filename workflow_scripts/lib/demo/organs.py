@@ -2,8 +2,9 @@
 resembles it, and of an organ that does not.
 
 Target and source have glands; stain, scanners, gland sizes and what lies between the glands are each one's own. What a
-tumour's glands differ in from benign ones is the same in both (`malignant`). The unrelated organ is smooth muscle: in
-its tumour nuclei are as in the muscle around it, and bundles turn and wave instead of running side by side.
+tumour's glands differ in from benign ones is the same in both (`malignant`). The unrelated organ is smooth muscle: its
+tumour has the nuclei of the muscle around it, in small bundles that turn and wave in loose stroma instead of running side
+by side.
 """
 
 from collections.abc import Sequence
@@ -31,7 +32,7 @@ TUMOUR_SHARE = (0.15, 0.5)
 
 @dataclass(frozen=True)
 class Organ:
-    """An organ: its benign tissue, its tumours, how its slides are stained, and what its scanners make of a pixel, µm."""
+    """An organ: its benign tissue, its tumours, how its slides are stained, and the µm/px of its scanners."""
 
     benign: Look
     tumour: Look
@@ -44,7 +45,7 @@ def malignant(glands: Look) -> Look:
     nucleoli, in the stroma of its organ."""
     return replace(
         glands,
-        nucleus_um=1.15 * glands.nucleus_um,
+        nucleus_um=1.25 * glands.nucleus_um,
         elongation=1.2,
         unequal=0.4,
         chromatin=0.45,
@@ -52,13 +53,13 @@ def malignant(glands: Look) -> Look:
         spacing_um=1.08 * glands.spacing_um,
         order=0.3,
         polarity=0.75,
-        nest_um=0.55 * glands.nest_um,
+        nest_um=0.42 * glands.nest_um,
         stretch=1.4,
-        lumen=0.75 * glands.lumen,
-        lining_um=0.62 * glands.lining_um,
-        stroma=0.85 * glands.stroma,
+        lumen=0.5 * glands.lumen,
+        lining_um=0.52 * glands.lining_um,
+        stroma=0.6 * glands.stroma,
         two_rows=False,
-        bare=0.5 * glands.bare,
+        bare=0.8 * glands.bare,
         fat=0.5 * glands.fat,
     )
 
@@ -66,14 +67,14 @@ def malignant(glands: Look) -> Look:
 # Wide glands in muscle and collagen that interlace.
 _ACINI = Look(
     nucleus_um=2.7, elongation=1.5, unequal=0.15, chromatin=0.25, nucleoli=0.2, spacing_um=8.0, order=0.7,
-    polarity=0.96, nest_um=95, stretch=1.3, stroma=0.42, lumen=0.92, lining_um=17, aligned=0.3, wavy=0.4, fibrous=0.9,
-    cellular=0.5, inflamed=0.15, two_rows=True, bare=0.25,
+    polarity=0.96, nest_um=95, stretch=1.3, stroma=0.42, lumen=0.85, lining_um=20, aligned=0.3, wavy=0.4, fibrous=0.9,
+    cellular=0.5, inflamed=0.15, two_rows=True, bare=0.3,
 )  # fmt: skip
 # Lobules of smaller glands in wavy collagen, and fat.
 _DUCTS = Look(
     nucleus_um=2.5, elongation=1.3, unequal=0.15, chromatin=0.25, nucleoli=0.2, spacing_um=7.6, order=0.7,
-    polarity=0.96, nest_um=68, stretch=1.15, stroma=0.48, lumen=0.88, lining_um=14, aligned=0.3, wavy=0.8, fibrous=0.7,
-    cellular=0.35, inflamed=0.3, two_rows=True, bare=0.45, fat=0.75,
+    polarity=0.96, nest_um=72, stretch=1.15, stroma=0.48, lumen=0.85, lining_um=17, aligned=0.3, wavy=0.8, fibrous=0.7,
+    cellular=0.35, inflamed=0.3, two_rows=True, bare=0.4, fat=0.75,
 )  # fmt: skip
 _MUSCLE = Look(
     nucleus_um=2.9, elongation=4.0, unequal=0.15, chromatin=0.3, nucleoli=0.0, spacing_um=12.0, nest_um=150,
@@ -95,7 +96,7 @@ ORGANS = {
     ),
     UNRELATED: Organ(
         _MUSCLE,
-        replace(_MUSCLE, nest_um=75, stretch=1.3, aligned=0.8, turning=0.95, wavy=0.9),
+        replace(_MUSCLE, nest_um=42, stretch=1.2, stroma=0.3, fibrous=0.15, aligned=0.6, turning=0.95, wavy=0.9),
         dyes.Laboratory((0.57, 0.74, 0.36), (0.17, 0.85, 0.48), strengths=(1.2, 0.6), turn=0.015, spread=0.1),
         scanners=(0.5,),
     ),
