@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo controls doctor submissions test test-results test-colon test-origin test-cluster test-matrix bench lint format lock clean
+.PHONY: help demo controls doctor submissions test test-results test-colon test-origin test-transfer test-cluster test-matrix bench lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -39,6 +39,9 @@ test-colon: $(READY) ## the tumour filter on real histology (an hour on two core
 test-origin: $(READY) ## metastatic origin over five seeds, with a negative control (an hour on two cores)
 	$(BIN)/python -m pytest tests/origin -s
 
+test-transfer: $(READY) ## cross-cancer transfer over five seeds, with a negative control (an hour on two cores)
+	$(BIN)/python -m pytest tests/transfer -s
+
 test-cluster: $(READY) ## tests on a real SLURM of three virtual nodes (root on Debian 12); OVERLAY=studies/demo.yaml for longer
 	$(BIN)/python -m pytest tests/cluster $(if $(OVERLAY),--overlay $(OVERLAY))
 
@@ -54,6 +57,7 @@ lint: $(READY) ## ruff, snakefmt and snakemake --lint
 	$(BIN)/snakefmt --check Snakefile rules
 	$(BIN)/snakemake --lint --configfile studies/demo.yaml
 	$(BIN)/snakemake --lint --configfile studies/origin-demo.yaml
+	$(BIN)/snakemake --lint --configfile studies/transfer-demo.yaml
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

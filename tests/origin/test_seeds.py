@@ -5,53 +5,29 @@ results/origin_seeds/, and what is there already is used. `seeds.tsv` there has 
 the mean of the paired differences with its 95 % interval (t, four degrees of freedom).
 """
 
-import subprocess
-import sys
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from repeats import REPOSITORY, SEEDS, paired, run
 
 from workflow_scripts.lib import files
 
-REPOSITORY = Path(__file__).parents[2]
 FOLDER = REPOSITORY / "results" / "origin_seeds"
-OVERLAYS = [str(REPOSITORY / name) for name in ("studies/origin-demo.yaml", "tests/origin/shuffled.yaml")]
-SEEDS = (1, 2, 3, 4, 5)
-TABLE = "results/origin/tables/auroc.tsv"
-
-
-def repeat(seed: int) -> pd.DataFrame:
-    """The macro AUROCs of the demo with a cohort, a split and trainings of its own: regime, level, auroc, seed."""
-    folder = FOLDER / f"seed_{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", folder]
-    own = ["--config", f"study={{cohorts: [], seed: {seed}}}", f"origin={{demo: {{seed: {seed}}}}}"]
-    options = ["--cores", "2", "--quiet", "rules", "--configfile", *OVERLAYS, *own]
-    subprocess.run([*command, *options, "--", TABLE], cwd=REPOSITORY, check=True)
-    table = files.read_table(folder / TABLE, text=["regime", "class", "level"])
-    return table.loc[table["class"] == "macro", ["regime", "level", "auroc"]].assign(seed=seed)
+OVERLAYS = ("studies/origin-demo.yaml", "tests/origin/shuffled.yaml")
 
 
 @pytest.fixture(scope="module")
 def macros() -> pd.DataFrame:
     """Macro AUROCs: rows are level and seed, columns regimes."""
-    found = pd.concat([repeat(seed) for seed in SEEDS], ignore_index=True)
-    table = found.pivot(index=["level", "seed"], columns="regime", values="auroc")
+    tables = []
+    for seed in SEEDS:
+        path = run(FOLDER / f"seed_{seed}", "origin", OVERLAYS, seed, "results/origin/tables/auroc.tsv")
+        table = files.read_table(path, text=["regime", "class", "level"])
+        tables.append(table.loc[table["class"] == "macro", ["regime", "level", "auroc"]].assign(seed=seed))
+    table = pd.concat(tables).pivot(index=["level", "seed"], columns="regime", values="auroc")
     files.write_table(table.reset_index(), FOLDER / "seeds.tsv")
     print("", table.round(3), sep="\n")
     return table
-
-
-def paired(macros: pd.DataFrame, first: str, second: str, level: str) -> tuple[float, float, float]:
-    """Mean of first minus second over the seeds, and its 95 % interval."""
-    differences = (macros[first] - macros[second]).loc[level].to_numpy()
-    mean, error = differences.mean(), differences.std(ddof=1) / np.sqrt(len(differences))
-    low, high = stats.t.interval(0.95, len(differences) - 1, mean, error)
-    print(f"{first} - {second}, by {level}: {mean:+.3f} ({low:+.3f} to {high:+.3f}); {np.round(differences, 3)}")
-    return float(mean), float(low), float(high)
 
 
 @pytest.mark.parametrize("level", ["tile", "slide"])

@@ -1,0 +1,119 @@
+"""The study of cross-cancer transfer on a few generated slides: every table and figure, and what runs again when."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from checkouts import REPOSITORY, Checkout
+
+from workflow_scripts.lib import files, provenance
+from workflow_scripts.lib.submissions import read_plan
+
+DEMO, SMALL = "studies/transfer-demo.yaml", "tests/workflow/transfer.yaml"
+RESULTS = "results/transfer"
+AVAILABLE = ["random", "source", "unrelated"]
+LACKING = ["imagenet", "imagenet_then_source"]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_weights(tmp_path_factory):
+    """An empty cache of torch's, so that no weights of ImageNet's are found, whatever this machine has."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCH_HOME", str(tmp_path_factory.mktemp("torch")))
+        yield
+
+
+def run(checkout: Checkout, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", DEMO, SMALL]
+    done = checkout.run([*command, "--", "transfer"])
+    assert done.returncode == 0, done.stdout
+    return done
+
+
+def planned(checkout: Checkout, *arguments: str) -> dict[str, int]:
+    plan = read_plan(run(checkout, "--dry-run", *arguments).stdout)
+    return {name: count for name, count in plan.items() if name != "transfer"}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory) -> Checkout:
+    checkout = Checkout(REPOSITORY).copy_to(tmp_path_factory.mktemp("transfer") / "checkout", with_results=False)
+    run(checkout)
+    return checkout
+
+
+def table(study: Checkout, name: str):
+    return files.read_table(study.folder / RESULTS / f"{name}.tsv", text=["regime", "slide", "note", "cohort", "set"])
+
+
+def scores(study: Checkout, name: str):
+    return files.read_table(study.folder / "results" / "filters" / name / "scores.tsv").iloc[0]
+
+
+def test_table_1_has_every_regime_by_tile_and_pixel_of_every_held_out_slide(study):
+    table1 = table(study, "tables/table1")
+    held_out = table(study, "tables/cohort").query("cohort == 'transfer_target' and set == 'test'")["slide_id"]
+    expected = {
+        (regime, level, slide)
+        for regime in [*AVAILABLE, *LACKING] for level in ("tile", "pixel") for slide in [*held_out, "overall"]
+    }  # fmt: skip
+    assert set(table1[["regime", "level", "slide"]].itertuples(index=False, name=None)) == expected
+    assert table1.loc[table1["regime"].isin(AVAILABLE), "auc"].between(0, 1).all()
+
+
+def test_what_needs_weights_that_are_not_here_is_not_available_and_says_how_to_get_them(study):
+    notes = table(study, "regimes").set_index("regime")["note"]
+    assert [name for name, note in notes.items() if note] == LACKING
+    assert notes[LACKING].str.contains("curl --create-dirs --output").all()
+    lacking = table(study, "tables/table1").query("regime in @LACKING")
+    assert lacking["auc"].isna().all()
+    assert lacking["note"].str.contains("not available").all()
+
+
+def test_all_regimes_learn_from_as_many_tiles_of_the_same_slides(study):
+    columns = ["train_slides", "train_tiles", "validation_slides", "validation_tiles"]
+    assert len({tuple(scores(study, name)[columns]) for name in AVAILABLE}) == 1
+    assert sum(scores(study, "random")[["train_tiles", "validation_tiles"]]) == 60
+    # The held-out patients of no source are held out.
+    assert sum(scores(study, "source_detector")[["train_slides", "validation_slides"]]) == 4
+
+
+def test_a_detector_begins_with_the_convolutions_of_the_one_before(study):
+    filters = study.folder / "results" / "filters"
+    described = json.loads((filters / "source" / "model.json").read_text())
+    assert described["starts_from"] == provenance.file_digest(filters / "source_detector" / "weights.safetensors")
+    assert described["head"] == [64, 32]
+
+
+def test_fewer_slides_are_a_point_of_the_gain(study):
+    gain = table(study, "tables/gain")
+    of_two = gain[(gain["slides"] == 2) & gain["regime"].isin(AVAILABLE)]
+    assert of_two["regime"].tolist() == AVAILABLE
+    assert scores(study, "source_of_2_slides")["train_slides"] == 2
+
+
+def test_nothing_is_left_to_do(study):
+    assert planned(study) == {}
+
+
+def test_weights_that_are_brought_make_what_lacked_them(study, monkeypatch, tmp_path):
+    cache = tmp_path / "hub" / "checkpoints"
+    cache.mkdir(parents=True)
+    (cache / "shufflenetv2_x0.5-f707e7126e.pth").touch()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    assert planned(study)["find_regimes"] == 1
+
+
+def test_another_resolution_of_the_map_trains_nothing(study, tmp_path):
+    copy = study.copy_to(tmp_path / "after", with_results=True)
+    copy.edit(DEMO, "  fewer: [2, 4]\n", "  fewer: [2, 4]\n  pixels: {mpp: 8.0, interpolation: nearest}\n")
+    after = planned(copy)
+    assert after["count_transfer_pixels"] == len(AVAILABLE)
+    assert not {"train_filter", "tile_slide", "score_annotated"} & set(after)
+
+
+def test_every_figure_and_table_is_a_file_with_something_in_it(study):
+    made = [path for path in (study.folder / RESULTS).rglob("*") if path.suffix in (".png", ".tsv", ".html")]
+    assert len(made) > 20
+    assert all(path.stat().st_size for path in made)
