@@ -3,8 +3,8 @@ resembles it, and of an organ that does not.
 
 Target and source have glands; stain, scanners, gland sizes and what lies between the glands are each one's own. What a
 tumour's glands differ in from benign ones is the same in both (`malignant`). The unrelated organ is smooth muscle: its
-tumour has the nuclei of the muscle around it, in small bundles that turn and wave in loose stroma instead of running side
-by side.
+tumour has the nuclei of the muscle around it, in small bundles that turn and wave in looser stroma instead of running
+side by side.
 """
 
 from collections.abc import Sequence
@@ -96,7 +96,7 @@ ORGANS = {
     ),
     UNRELATED: Organ(
         _MUSCLE,
-        replace(_MUSCLE, nest_um=42, stretch=1.2, stroma=0.3, fibrous=0.15, aligned=0.6, turning=0.95, wavy=0.9),
+        replace(_MUSCLE, nest_um=42, stretch=1.2, stroma=0.14, fibrous=0.5, aligned=0.7, turning=0.95, wavy=0.9),
         dyes.Laboratory((0.57, 0.74, 0.36), (0.17, 0.85, 0.48), strengths=(1.2, 0.6), turn=0.015, spread=0.1),
         scanners=(0.5,),
     ),
