@@ -69,7 +69,13 @@ def places_of_transfer(_wildcards):
 
 def held_out_of_transfer():
     """The target's annotated slides that no detector learns from, as (cohort, slide)."""
-    return annotated_by_set(study.transfer.compared[0])[splits.TEST]
+    held_out = annotated_by_set(study.transfer.compared[0])[splits.TEST]
+    if not held_out:
+        raise WorkflowError(
+            f"transfer.target: no annotated slide of {study.transfer.target} is held out; give the test set a larger share "
+            f"(splits.test), or the cohort a split of your own (cohorts.{study.transfer.target}.split)"
+        )
+    return held_out
 
 
 def annotated_files(places):

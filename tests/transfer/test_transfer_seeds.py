@@ -1,4 +1,4 @@
-"""Over five cohorts, splits and trainings: does a detector that saw a like cancer first do better, and an unlike one not?
+"""Over five cohorts and trainings: does a detector that saw a like cancer first do better, and an unlike one not?
 
 Run by `make test-transfer`, an hour on two cores. Each seed is the demo from nothing, in a folder of its own below
 results/transfer_seeds/, and what is there already is used. `seeds.tsv` there has the overall AUCs by tile and by pixel,

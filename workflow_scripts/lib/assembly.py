@@ -37,13 +37,20 @@ def assemble_cohort(
     `slides` says where slides are listed (see `list_slides`); `expression_tables` and `traits` are those of
     `read_traits`; the settings are the sections `labels` and `splits` of the configuration. The split is made before
     any trait is looked at (Paper: Results, Training). A cohort of a sister study has no traits and no clinical table:
-    its folder of labels is empty.
+    its folder of labels is empty, and sets may be, of which its study says what it needs.
 
     Raises InputError where a table cannot be used, a trait is not in its table, the split leaks, or a set has too few
     patients or labelled slides to train, choose and test a model; nothing is written then.
     """
     sheet = list_slides(**slides)
     split = _split(sheet, path_to_split, split_settings, seed)
+    listed = sheet.loc[sheet["status"] == "listed", "patient_id"]
+    empty = _sets_without_patients(split[split["patient_id"].isin(listed)])
+    if empty and traits:
+        raise InputError(
+            f"split of {len(split)} patients: expected a patient or more in each set, found none in "
+            f"{', '.join(empty)}. {_REMEDIES}"
+        )
     labelled = _label(sheet, path_to_clinical, expression_tables, traits, label_settings) if traits else {}
     for trait, table in labelled.items():
         counts = table["tier"].value_counts()
@@ -98,20 +105,14 @@ def _split(sheet: pd.DataFrame, path: str | None, settings: Mapping[str, Any], s
         split = splits.read_user_split(path)
         splits.check_covers(split, patients, rounds=settings["rounds"])
     splits.assert_leak_free(split)
-    _check_patients_of_sets(split[split["patient_id"].isin(patients)])
     return split
 
 
-def _check_patients_of_sets(split: pd.DataFrame) -> None:
-    """Raise InputError unless the test set, and each round's sets, have a patient of the cohort."""
+def _sets_without_patients(split: pd.DataFrame) -> list[str]:
+    """Which of the test set, and of each round's sets, have no patient of the cohort."""
     counts = splits.realised_counts(split)
     log.info("patients per set\n%s", counts.to_string(index=False))
-    empty = counts.loc[counts["n"] == 0, "part"]
-    if len(empty):
-        raise InputError(
-            f"split of {len(split)} patients: expected a patient or more in each set, found none in "
-            f"{', '.join(empty)}. {_REMEDIES}"
-        )
+    return counts.loc[counts["n"] == 0, "part"].tolist()
 
 
 def _check_labels_of_sets(trait: str, table: pd.DataFrame, split: pd.DataFrame, *, rounds: int) -> None:
