@@ -649,31 +649,24 @@ class Regime(Section):
     )
 
 
-class OriginTraining(Training):
-    """How a model of origin is trained (metastatic origin, 2.2)."""
+class OriginTraining(FilterTraining):
+    """How a model of origin is trained (metastatic origin, 2.2): mostly as a tumour filter is."""
 
-    backbone: str = Field("resnet50", description="Any torchvision classifier, by its name there (2.2: ResNet50).")
-    batch_size: int = Field(32, ge=2, description="Tiles per step over all GPUs (2.2: 32).")
-    balanced_batches: bool = Field(True, description="As many tiles of each class in every batch (2.2).")
-    learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (2.2: 0.001).")
-    augmentations: list[Augmentation] = Field(
-        ["horizontal_flip", "vertical_flip", "rotation", "saturation", "brightness", "hue"],
-        description="Of training tiles only (2.2: flips, rotations, saturation, brightness, hue).",
-    )
     steps_per_epoch: Positive | None = Field(
         8000, description="Steps that are called an epoch (2.2: 80,000 in 10 epochs); null: all training tiles once."
     )
     epoch_factor: float = Field(
         0.1, gt=0, le=1, description="Factor by which the rate decays after each epoch (2.2: decimated)."
     )
-    evaluations_per_epoch: Positive = Field(1, description="Evaluations on the validation set per epoch.")
     max_epochs: Positive = Field(10, description="Epochs (2.2: 10).")
     checkpoint_on: Literal["slide_auc", "tile_auc", "loss", "last"] = Field(
         "last", description="The weights kept; 2.2 names no choice of weights: the last."
     )
+    plateau_on: Metric = Field("loss", description="Validation measure of the plateau.")
     plateau_patience: Positive = Field(
         10, description="Evaluations without improvement before the rate decays; not reached in 10."
     )
+    stop_on: Metric = Field("loss", description="Validation measure of early stopping.")
     stop_patience: Positive = Field(
         10, description="Evaluations without improvement before training stops; not reached in 10."
     )
