@@ -85,7 +85,7 @@ def real_tiles(path: Path, *, tile_px: int, mpp: float) -> np.ndarray:
             area = lattice.area_box(0, row, lattice.columns, row + 1)
             strip = np.asarray(slides.read_area(slide, area, (lattice.columns * tile_px, tile_px)))
             for tile in np.split(strip, lattice.columns, axis=1):
-                if rule.keeps(rule.tissue(tile, mpp=mpp), max_background=0.5):
+                if rule.keeps(rule.tissue(Image.fromarray(tile), mpp=mpp), max_background=0.5):
                     found.append(tile)
     return np.array(found, np.uint8).reshape(-1, tile_px, tile_px, 3)
 

@@ -12,7 +12,7 @@ SCRIPTS = sorted((provenance.REPOSITORY / "workflow_scripts").glob("*.py"))
 # The doctor counts GPUs.
 COMPUTE = {
     "train_model", "train_filter", "predict_slides", "filter_slides", "score_annotated", "doctor",
-    "train_origin", "predict_origin", "train_origin_autoencoder", "encode_origin_tiles",
+    "train_origin", "predict_origin", "train_origin_autoencoder", "encode_origin_tiles", "find_regimes",
 }  # fmt: skip
 
 
