@@ -51,14 +51,20 @@ def by_pillow(kind: str, **options: object) -> Callable[[np.ndarray], bytes]:
     return encode
 
 
+def opened_by_pillow(encoded: bytes) -> np.ndarray:
+    """The pixels of an image of any kind that Pillow knows."""
+    with Image.open(io.BytesIO(encoded)) as image:
+        return np.asarray(image)
+
+
 LOSSY = {
     f"JPEG {quality} {name}": Encoding(by_pillow("JPEG", quality=quality, subsampling=value))
     for quality in (80, 85, 90, 95)
     for name, value in SUBSAMPLING.items()
 }
 LOSSLESS = {
-    "PNG": Encoding(by_pillow("PNG")),
-    "WebP lossless": Encoding(by_pillow("WEBP", lossless=True)),
+    "PNG": Encoding(by_pillow("PNG"), opened_by_pillow),
+    "WebP lossless": Encoding(by_pillow("WEBP", lossless=True), opened_by_pillow),
     "blosc (zstd)": Encoding(
         lambda pixels: imagecodecs.blosc_encode(pixels, compressor="zstd", level=5, typesize=3, shuffle="byte"),
         lambda encoded: np.frombuffer(imagecodecs.blosc_decode(encoded), np.uint8),
