@@ -113,6 +113,18 @@ def test_another_resolution_of_the_map_trains_nothing(study, tmp_path):
     assert not {"train_filter", "tile_slide", "score_annotated"} & set(after)
 
 
+def test_a_detector_is_a_tumour_filter_of_the_chain_by_configuration_alone(study, tmp_path):
+    copy = study.copy_to(tmp_path / "after", with_results=True)
+    copy.edit(DEMO, "  transfer_target:\n", "  transfer_target:\n    tumour_filter: source\n")
+    copy.edit(DEMO, "predictions:\n", "predictions:\n  chunks: 1\n")
+    files_of_filter = ["results/transfer_target/tumour/0.h5", "results/filters/source/evaluation.tsv"]
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", DEMO, SMALL, "--", *files_of_filter]
+    done = copy.run(command)
+    assert done.returncode == 0, done.stdout
+    assert {"rule filter_slides", "rule judge_filter"} <= set(done.stdout.replace(":", "").splitlines())
+    assert "rule train_filter" not in done.stdout
+
+
 def test_every_figure_and_table_is_a_file_with_something_in_it(study):
     made = [path for path in (study.folder / RESULTS).rglob("*") if path.suffix in (".png", ".tsv", ".html")]
     assert len(made) > 20
