@@ -585,7 +585,21 @@ def annotated_by_set(filter_name):
                 "are in the training set; annotate more, or ask for fewer"
             )
         found["train"] = planning.drawn(found["train"], definition.slides, seed=study.study.seed)
+    check_starts_unseen(filter_name, found["test"])
     return found
+
+
+def check_starts_unseen(filter_name, held_out):
+    """Refuse a filter that starts from one that learns from patients whom it holds out itself."""
+    patients = dict(zip(patients_of(held_out), held_out, strict=True))
+    for start in study.with_starts([filter_name])[:-1]:
+        sets = annotated_by_set(start)
+        seen = [patient for patient in patients_of(sets["train"] + sets["validation"]) if patient in patients]
+        if seen:
+            raise WorkflowError(
+                f"tumour_filters.{filter_name}.starts_from: {len(set(seen))} of its held-out patients teach {start}, that "
+                f"of {'/'.join(patients[seen[0]])} for one; hold them out there too (held_out, cohorts.<name>.split)"
+            )
 
 
 def start_of_filter(wildcards):

@@ -91,6 +91,7 @@ rule train_origin:
         labels=labels_of_regime,
         classes=study.origin.classes,
         training=training_of_regime,
+        starts_from=lambda wildcards: study.origin.regimes[wildcards.regime].starts_from,
         tumour_threshold=threshold_of_regime,
         seed=study.study.seed,
         code=code_of("train_origin"),
@@ -177,7 +178,7 @@ rule train_origin_autoencoder:
         sampling=sampling_of_study,
         features=study.origin.autoencoder.features,
         kl_weight=study.origin.autoencoder.kl_weight,
-        training=study.origin.autoencoder.training.model_dump(exclude={"workers"}),
+        training=study.origin.autoencoder.training.model_dump(mode="json", exclude={"workers"}),
         seed=study.study.seed,
         code=code_of("train_origin_autoencoder"),
     script:

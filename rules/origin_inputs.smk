@@ -47,16 +47,18 @@ def threshold_of_regime(wildcards):
 
 
 def start_of_regime(wildcards):
-    """The model that a regime starts from, if there is one."""
+    """The files that a regime's first weights are read from, if there are any."""
     before = study.origin.regimes[wildcards.regime].starts_from
-    return (
-        [f"results/origin/training/{before}/{name}" for name in ("weights.safetensors", "model.json")] if before else []
-    )
+    if before is None:
+        return given(study.origin.training.imagenet)
+    return [f"results/origin/training/{before}/{name}" for name in ("weights.safetensors", "model.json")]
 
 
 def training_of_regime(wildcards):
     """`origin.training` with what the regime has of its own."""
-    regime, training = study.origin.regimes[wildcards.regime], study.origin.training.model_dump(exclude={"workers"})
+    regime, training = study.origin.regimes[wildcards.regime], study.origin.training.model_dump(
+        mode="json", exclude={"workers"}
+    )
     own = regime.model_dump(include={"max_epochs", "learning_rate"}, exclude_none=True)
     return training | own
 

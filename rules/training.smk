@@ -7,6 +7,7 @@
 rule train_model:
     input:
         unpack(tiles_of_model),
+        imagenet=given(study.training.imagenet),
     output:
         weights="results/{cohort}/training/{trait}/round_{round}/weights.safetensors",
         model="results/{cohort}/training/{trait}/round_{round}/model.json",
@@ -25,7 +26,7 @@ rule train_model:
         cpus_per_task=processors_of(study.training),
     params:
         labels=selection_of,
-        training=study.training.model_dump(exclude={"workers"}),
+        training=study.training.model_dump(mode="json", exclude={"workers"}),
         tumour_threshold=lambda wildcards: (
             threshold_of(wildcards.cohort) if learns_from_tumour(wildcards.cohort) else None
         ),

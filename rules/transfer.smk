@@ -8,21 +8,19 @@
 localrules:
     transfer,
     find_regimes,
-    score_transfer,
-    score_transfer_gain,
-    describe_transfer_cohorts,
     write_transfer_cohort,
     draw_transfer_annotations,
     draw_transfer_tiles,
     draw_transfer_roc,
     draw_transfer_map,
-    draw_transfer_maps,
     draw_transfer_learning,
     draw_transfer_gain,
     write_transfer_table1,
 
 
 checkpoint find_regimes:
+    input:
+        imagenet=named_weights(),
     output:
         regimes="results/transfer/regimes.tsv",
     log:

@@ -20,6 +20,12 @@ def first_weights(name):
     ]
 
 
+def named_weights():
+    """The files of weights that detectors name, as far as they are here: one that is brought makes it known anew."""
+    trained = [study.tumour_filters[name].training.imagenet for name in filters_of_transfer()]
+    return sorted({path for path in given(*trained) if Path(path).is_file()})
+
+
 def available_regimes():
     """The compared detectors whose first weights are here; a checkpoint says."""
     table = planning.text_table(checkpoints.find_regimes.get().output.regimes)
@@ -100,11 +106,12 @@ def tumour_classes(_wildcards):
 
 def tumour_labels(_wildcards):
     """The label that is tumour, by cohort."""
-    return {
-        cohort: study.tumour_filters[name].label
-        for name in filters_of_transfer()
-        for cohort in study.tumour_filters[name].cohorts
-    }
+    labels = {}
+    # The compared detectors come first, and theirs holds.
+    for name in filters_of_transfer():
+        for cohort in study.tumour_filters[name].cohorts:
+            labels.setdefault(cohort, study.tumour_filters[name].label)
+    return labels
 
 
 def classes_of_target(wildcards):

@@ -33,7 +33,9 @@ rule train_filter:
         label=lambda wildcards: study.tumour_filters[wildcards.filter].label,
         tiles_per_class=lambda wildcards: study.tumour_filters[wildcards.filter].tiles_per_class,
         starts_from=lambda wildcards: study.tumour_filters[wildcards.filter].starts_from,
-        training=lambda wildcards: study.tumour_filters[wildcards.filter].training.model_dump(exclude={"workers"}),
+        training=lambda wildcards: study.tumour_filters[wildcards.filter].training.model_dump(
+            mode="json", exclude={"workers"}
+        ),
         seed=study.study.seed,
         code=code_of("train_filter"),
     script:

@@ -17,7 +17,6 @@ if __name__ == "__main__":
             threshold=snakemake.params.tumour_threshold,
         )
         sets = labelled_sets(snakemake.params.labels, sources)
-        start = snakemake.input.start
         train_model(
             Path(snakemake.output.weights).parent,
             identity={"regime": snakemake.wildcards.regime},
@@ -30,5 +29,5 @@ if __name__ == "__main__":
             code_version=snakemake.params.code,
             workers=snakemake.resources.decoders,
             classes=snakemake.params.classes,
-            starts_from=Path(start[0]).parent if start else None,
+            starts_from=Path(snakemake.input.start[0]).parent if snakemake.params.starts_from else None,
         )

@@ -528,3 +528,50 @@ def test_a_trait_of_a_cohort_that_does_not_run_is_no_map():
 def test_a_trait_cannot_have_the_name_of_another_map(name):
     said = refusal(changed(f"traits/{name}", {"table": "mrna", "feature": "MKI67"}))
     assert f"traits.{name}: {name!r} means something else in the results" in said
+
+
+# Detectors that start from others
+
+
+def with_filter(name: str, **changes):
+    """The demo of cross-cancer transfer, with a filter changed."""
+    content = overlaid(read(REPOSITORY / "studies" / "transfer-demo.yaml"))
+    content["tumour_filters"].setdefault(name, {}).update(changes)
+    return content
+
+
+@pytest.mark.parametrize(("start", "said"), [
+    ("nobody", "tumour_filters.demo.starts_from: 'nobody' is not among tumour_filters"),
+    ("demo", "tumour_filters.demo.starts_from: demo starts from demo"),
+])  # fmt: skip
+def test_a_filter_of_the_chain_starts_from_another_that_there_is(start, said):
+    content = overlaid(read(REPOSITORY / "studies" / "demo.yaml"))
+    content["tumour_filters"]["demo"]["starts_from"] = start
+    assert said in refusal(content)
+
+
+@pytest.mark.parametrize(("filter_name", "changes", "said"), [
+    ("source", {"tiles_per_class": 5}, "tumour_filters.source.tiles_per_class: 5, and random has 1200"),
+    ("source", {"slides": 3}, "tumour_filters.source.slides: 3, and random has None"),
+    ("unrelated", {"held_out": False}, "tumour_filters.unrelated.held_out: it is among transfer.compared"),
+    ("source_detector", {"training": {"backbone": "resnet18"}}, "found source_detector, of resnet18"),
+    ("source_detector", {"cohorts": [], "folder": "own", "threshold": 0.5}, "found source_detector, which is a folder"),
+    ("source", {"cohorts": ["transfer_source"]}, "expected transfer_target alone, found transfer_source"),
+    ("random", {"training": {"imagenet": "w.pth"}}, "imagenet: w.pth is not used, since weights is 'random'"),
+    ("random", {"training": {"dropout": 0.5}}, "dropout 0.5 is of the layers of a `head`, and there is none"),
+    ("source", {"training": {"weights": "imagenet"}}, "it starts from the weights of source_detector"),
+])  # fmt: skip
+def test_detectors_that_cannot_be_compared_are_refused(filter_name, changes, said):
+    assert said in refusal(with_filter(filter_name, **changes))
+
+
+def test_a_row_of_the_paper_is_of_a_compared_detector():
+    content = overlaid(read(REPOSITORY / "studies" / "transfer-demo.yaml"))
+    content["transfer"]["in_paper"] = {"sauce": "CAMELYON16"}
+    assert "transfer.in_paper: 'sauce' is not among transfer.compared; did you mean 'source'?" in refusal(content)
+
+
+def test_fewer_slides_make_filters_of_their_own_that_start_alike():
+    filters = configuration.load(overlaid(read(REPOSITORY / "studies" / "transfer-demo.yaml"))).tumour_filters
+    assert filters["source_of_2_slides"] == filters["source"].model_copy(update={"slides": 2})
+    assert "source_detector_of_2_slides" not in filters

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 from stores import make_store
 from test_training import SETTINGS
 
-from workflow_scripts.lib import filter_training, models, provenance, tile_models
+from workflow_scripts.lib import configuration, filter_training, models, provenance, tile_models
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.tile_sources import TileSource
 
@@ -100,6 +101,30 @@ def test_a_filter_starts_from_anothers_convolutions_whatever_head_that_has(cohor
     assert described["starts_from"] == provenance.file_digest(first / "weights.safetensors")
     assert (described["head"], described["dropout"]) == ([16, 8], 0.8)
     assert "starts_from" not in json.loads((alone / "model.json").read_text())
+
+
+def test_a_filter_starts_from_a_file_of_imagenets_weights_as_the_configuration_gives_it(cohort, tmp_path):
+    torch.manual_seed(5)
+    pretrained = models.zoo.get_model("shufflenet_v2_x0_5", weights=None).state_dict()
+    save_file(pretrained, tmp_path / "own.safetensors")
+    training = configuration.FilterTraining(
+        backbone="shufflenet_v2_x0_5", weights="imagenet", imagenet=tmp_path / "own.safetensors"
+    ).model_dump(mode="json", include={"weights", "imagenet"})
+    train(tmp_path / "m", cohort, DETECTOR | training | {"learning_rate": 1e-30})
+    weights = models.load(tmp_path / "m").network.state_dict()
+    assert torch.equal(weights["conv1.0.weight"], pretrained["conv1.0.weight"])
+    described = json.loads((tmp_path / "m" / "model.json").read_text())
+    assert described["imagenet"] == provenance.file_digest(tmp_path / "own.safetensors")
+
+
+def test_a_model_says_which_tiles_of_which_sets_it_learned_from(cohort, tmp_path):
+    first, second = (
+        train(tmp_path / name, cohort, DETECTOR | {"learning_rate": rate}) for name, rate in (("a", 1e-3), ("b", 1e-2))
+    )
+    found = [json.loads((folder / "model.json").read_text())["learned_from"] for folder in (first, second)]
+    assert found[0] == found[1]
+    other = tile_models._digest_of_sets(*learned(cohort, tiles_per_class=4).values())
+    assert other != found[0] == tile_models._digest_of_sets(*learned(cohort).values())
 
 
 def test_a_filter_of_another_backbone_is_no_start(cohort, tmp_path):

@@ -130,5 +130,5 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_a_file_that_would_run_code_is_not_read(tmp_path):
     torch.save({"weights": print}, tmp_path / "pickled.pth")
-    with pytest.raises(InputError, match=r"pickled.pth: expected a file of weights by torch, found one that it cannot"):
+    with pytest.raises(InputError, match=r"pickled.pth: expected a file of weights, found one that cannot be read"):
         models.load_pretrained(models.build(SMALL), SMALL, tmp_path / "pickled.pth")

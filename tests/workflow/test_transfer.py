@@ -51,6 +51,10 @@ def scores(study: Checkout, name: str):
     return files.read_table(study.folder / "results" / "filters" / name / "scores.tsv").iloc[0]
 
 
+def model(study: Checkout, name: str):
+    return json.loads((study.folder / "results" / "filters" / name / "model.json").read_text())
+
+
 def test_table_1_has_every_regime_by_tile_and_pixel_of_every_held_out_slide(study):
     table1 = table(study, "tables/table1")
     held_out = table(study, "tables/cohort").query("cohort == 'transfer_target' and set == 'test'")["slide_id"]
@@ -71,19 +75,18 @@ def test_what_needs_weights_that_are_not_here_is_not_available_and_says_how_to_g
     assert lacking["note"].str.contains("not available").all()
 
 
-def test_all_regimes_learn_from_as_many_tiles_of_the_same_slides(study):
-    columns = ["train_slides", "train_tiles", "validation_slides", "validation_tiles"]
-    assert len({tuple(scores(study, name)[columns]) for name in AVAILABLE}) == 1
+def test_all_regimes_learn_from_the_same_tiles_in_the_same_sets(study):
+    assert len({model(study, name)["learned_from"] for name in AVAILABLE}) == 1
+    assert model(study, "source_detector")["learned_from"] != model(study, "source")["learned_from"]
     assert sum(scores(study, "random")[["train_tiles", "validation_tiles"]]) == 60
     # The held-out patients of no source are held out.
     assert sum(scores(study, "source_detector")[["train_slides", "validation_slides"]]) == 4
 
 
 def test_a_detector_begins_with_the_convolutions_of_the_one_before(study):
-    filters = study.folder / "results" / "filters"
-    described = json.loads((filters / "source" / "model.json").read_text())
-    assert described["starts_from"] == provenance.file_digest(filters / "source_detector" / "weights.safetensors")
-    assert described["head"] == [64, 32]
+    start = study.folder / "results" / "filters" / "source_detector" / "weights.safetensors"
+    assert model(study, "source")["starts_from"] == provenance.file_digest(start)
+    assert model(study, "source")["head"] == [64, 32]
 
 
 def test_fewer_slides_are_a_point_of_the_gain(study):
@@ -103,6 +106,24 @@ def test_weights_that_are_brought_make_what_lacked_them(study, monkeypatch, tmp_
     (cache / "shufflenetv2_x0.5-f707e7126e.pth").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     assert planned(study)["find_regimes"] == 1
+
+
+def test_a_named_file_of_weights_that_is_brought_does_so_too(study, tmp_path):
+    copy = study.copy_to(tmp_path / "after", with_results=True)
+    copy.edit(DEMO, "      weights: imagenet\n", "      weights: imagenet\n      imagenet: own.safetensors\n")
+    run(copy)
+    assert planned(copy) == {}
+    (copy.folder / "own.safetensors").touch()
+    assert planned(copy)["find_regimes"] == 1
+
+
+def test_a_detector_whose_start_saw_its_held_out_patients_is_refused(study, tmp_path):
+    copy = study.copy_to(tmp_path / "after", with_results=False)
+    copy.edit(DEMO, "    cohorts: [transfer_source]\n", "    cohorts: [transfer_target]\n")
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", DEMO, SMALL, "--"]
+    done = copy.run([*command, "results/transfer/tables/cohort.tsv"])
+    assert done.returncode != 0
+    assert "tumour_filters.source.starts_from: 2 of its held-out patients teach source_detector" in done.stdout
 
 
 def test_another_resolution_of_the_map_trains_nothing(study, tmp_path):

@@ -406,6 +406,8 @@ class Network(Section):
     def _check_network(self) -> Self:
         if self.dropout and not self.head:
             raise ValueError(f"dropout {self.dropout:g} is of the layers of a `head`, and there is none")
+        if self.imagenet is not None and self.weights != "imagenet":
+            raise ValueError(f"imagenet: {self.imagenet} is not used, since weights is {self.weights!r}")
         return self
 
 
@@ -498,7 +500,7 @@ class TumourFilter(Section):
         None, description="It learns from so many tiles of either class, drawn from all of its slides; null: from all."
     )
     starts_from: Name | None = Field(
-        None, description="Another filter whose convolutional weights training begins with; the head begins anew."
+        None, description="Another filter whose weights training begins with, but for those of the head or last layer."
     )
     folder: Path | None = Field(
         None,
@@ -895,6 +897,8 @@ class Configuration(Section):
     @model_validator(mode="after")
     def _check_references(self) -> Self:
         _check_once(self.study.cohorts, "study.cohorts")
+        for name in self.tumour_filters:
+            _check_starts(name, self.tumour_filters, "tumour_filters")
         if not self.study.cohorts and self.origin is None and self.transfer is None:
             raise ValueError(
                 "study.cohorts: expected a cohort or more, or the section of a sister study (origin, transfer)"
@@ -917,8 +921,6 @@ class Configuration(Section):
             _check_known(tile["cohort"], trained, "stain.reference", "cohorts")
         self._check_exports()
         self._check_origin()
-        for name in self.tumour_filters:
-            _check_starts(name, self.tumour_filters, "tumour_filters")
         if self.transfer:
             self._check_transfer(self.transfer)
         if self.ensembles.members > self.splits.rounds:
@@ -956,8 +958,25 @@ class Configuration(Section):
                     f"tumour_filters.{name}.cohorts: it is among transfer.compared; expected {transfer.target} alone, "
                     f"found {', '.join(self.tumour_filters[name].cohorts) or 'none'}"
                 )
+            self._check_sample(name, transfer.compared[0])
+        for name in transfer.in_paper:
+            _check_known(name, transfer.compared, "transfer.in_paper", "transfer.compared")
         for name in self.with_starts(transfer.compared):
             self._check_training(name)
+
+    def _check_sample(self, name: str, first: str) -> None:
+        """Raise ValueError where a compared filter does not learn from the same slides and tiles as the first (3.2)."""
+        if not self.tumour_filters[name].held_out:
+            raise ValueError(
+                f"tumour_filters.{name}.held_out: it is among transfer.compared, and judged on its test set"
+            )
+        for key in ("label", "slides", "tiles_per_class"):
+            found, expected = (getattr(self.tumour_filters[one], key) for one in (name, first))
+            if found != expected:
+                raise ValueError(
+                    f"tumour_filters.{name}.{key}: {found!r}, and {first} has {expected!r}; detectors in "
+                    "transfer.compared see the same"
+                )
 
     def with_starts(self, filters: list[str]) -> list[str]:
         """Some tumour filters, and those whose weights they start from, each once and before those that need it."""
@@ -988,6 +1007,14 @@ class Configuration(Section):
 
     def _check_training(self, name: str) -> None:
         trained_filter, where = self.tumour_filters[name], f"tumour_filters.{name}"
+        if trained_filter.starts_from is not None:
+            start = self.tumour_filters[trained_filter.starts_from]
+            if not start.cohorts or start.training.backbone != trained_filter.training.backbone:
+                raise ValueError(
+                    f"{where}.starts_from: expected a filter that is trained, of the backbone "
+                    f"{trained_filter.training.backbone}, found {trained_filter.starts_from}, "
+                    f"{'of ' + start.training.backbone if start.cohorts else 'which is a folder of files'}"
+                )
         _check_once(trained_filter.cohorts, f"{where}.cohorts")
         for cohort in trained_filter.cohorts:
             _check_known(cohort, self.cohorts, f"{where}.cohorts", "cohorts")

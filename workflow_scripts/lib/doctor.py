@@ -29,6 +29,8 @@ TISSUE_MM2_PER_GB = 191.0
 STORED_BYTES_PER_PX = 0.57
 # The paper's: a model took at most 12 h on one machine with 8 Tesla K80 (Methods, Training).
 HOURS_PER_MODEL = 12
+# µm/px of most scanners at 40x.
+USUAL_MPP = 0.25
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ def estimate(
     folder_of_stores: str | Path,
     is_downloaded: bool,
     tile_px: int,
-    mpp: float,
+    mpp: float | str,
     traits: int,
     rounds: int,
     chunks: int,
@@ -177,7 +179,9 @@ def estimate(
     absent = [Path(file).name for file, path in here.items() if path is None] if is_downloaded else []
     to_come = sum(sizes.get(name, 0) for name in absent)
     tissue_mm2 = (present + to_come) / 1e9 * TISSUE_MM2_PER_GB
-    tiles = round(tissue_mm2 / (tile_px * mpp / 1000) ** 2)
+    # What slides have of their own is known when they are opened; most scanners have near this.
+    tile_mpp = USUAL_MPP if mpp == slides.NATIVE else mpp
+    tiles = round(tissue_mm2 / (tile_px * tile_mpp / 1000) ** 2)
     jobs = {"downloads": len(absent), "tiling": len(listed), "training": traits * rounds, "predictions": chunks}
     return Estimate(
         slide_bytes=present + to_come,

@@ -9,6 +9,7 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torchvision import models as zoo
@@ -140,15 +141,13 @@ def lacking_weights(trained: Sequence[Mapping[str, Any]]) -> str:
 
 def load_pretrained(network: nn.Module, backbone: str, path: str | Path) -> None:
     """Give a classifier the weights of a file (torch's, or safetensors), but for its head: see `carry_backbone`."""
-    if Path(path).suffix == ".safetensors":
-        weights = load_file(path)
-    else:
-        try:
+    try:
+        if Path(path).suffix == ".safetensors":
+            weights = load_file(path)
+        else:
             weights = torch.load(path, map_location="cpu", weights_only=True)
-        except (UnpicklingError, RuntimeError, EOFError) as error:
-            raise InputError(
-                f"{path}: expected a file of weights by torch, found one that it cannot read: {error}"
-            ) from None
+    except (SafetensorError, UnpicklingError, RuntimeError, EOFError) as error:
+        raise InputError(f"{path}: expected a file of weights, found one that cannot be read: {error}") from None
     carry_backbone(network, weights, backbone=backbone, source=path)
 
 

@@ -66,12 +66,15 @@ def train_model(
     Raises InputError as `train`, `tile_problems` and `models` do, naming the model; and when the model that it starts
     from has another backbone, or another head or classes that it should carry.
     """
+    imagenet = starts_from is None and settings["weights"] == "imagenet"
+    first = models.pretrained_file(settings["backbone"], settings["imagenet"]) if imagenet else None
     kind = {
         **({"classes": list(classes)} if classes else {}),
         "backbone": settings["backbone"],
         **({"head": settings["head"], "dropout": settings["dropout"]} if settings["head"] else {}),
         "tile_threshold": tile_threshold,
         **({"starts_from": provenance.file_digest(Path(starts_from) / models.WEIGHTS_FILE)} if starts_from else {}),
+        **({"imagenet": provenance.file_digest(first)} if first else {}),
     }
 
     def make_problem(description: Mapping[str, Any], *sets: SlideTiles, **options: Any) -> Problem:
@@ -118,6 +121,7 @@ def train_network(
         "seed": seed,
         "code_version": code_version,
         **_tile_geometry([*training, *validation]),
+        "learned_from": _digest_of_sets(training, validation),
     }
     fabric = make_fabric(precision=settings["precision"], threads=settings["threads"])
     run_key = _run_key(description, training, validation, fabric)
@@ -170,7 +174,9 @@ def _tile_geometry(slides: Sequence[LabelledSlide]) -> dict[str, Any]:
     summaries = (tiles.read_summary(slide.source.store) for slide in slides)
     found = {(int(summary["tile_px"]), tiles.asked_mpp(summary)) for summary in summaries}
     if len(found) != 1:
-        raise InputError(f"the tile stores differ in tile size (px) and µm/px: {sorted(found)}; tile the slides again")
+        raise InputError(
+            f"the tile stores differ in tile size (px) and µm/px: {sorted(found, key=str)}; tile the slides again"
+        )
     tile_px, mpp = found.pop()
     return {"tile_px": tile_px, "mpp": mpp}
 
@@ -195,8 +201,7 @@ def _run_key(
     learned_from = [
         [
             slide.slide_id,
-            np.asarray(slide.label).tolist(),
-            None if slide.sampled is None else slide.sampled.tolist(),
+            *_drawn(slide),
             slide.source.threshold,
             *map(_version, slide.source.files),
         ]
@@ -204,6 +209,16 @@ def _run_key(
     ]
     content = json.dumps([description, computed_by, len(training), learned_from], sort_keys=True)
     return hashlib.sha256(content.encode()).hexdigest()
+
+
+def _digest_of_sets(*sets: Sequence[LabelledSlide]) -> str:
+    """Stands for the slides of each set, their labels, and the tiles that are drawn of them: SHA-256."""
+    content = [[(slide.slide_id, *_drawn(slide)) for slide in of] for of in sets]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _drawn(slide: LabelledSlide) -> tuple[Any, Any]:
+    return np.asarray(slide.label).tolist(), None if slide.sampled is None else slide.sampled.tolist()
 
 
 def _version(path: Path) -> tuple[int, int]:
