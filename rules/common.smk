@@ -557,6 +557,7 @@ def threshold_of(cohort):
     return filter_file(cohort, "threshold.json") if isinstance(used.threshold, str) else used.threshold
 
 
+@cache
 def annotated_by_set(filter_name):
     """A trained filter's annotated slides in each set, as (cohort, slide)."""
     definition = study.tumour_filters[filter_name]
