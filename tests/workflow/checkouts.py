@@ -62,3 +62,33 @@ def tables_of(checkout: Checkout) -> dict[str, bytes]:
         for path in found
         if not {"benchmarks", "efficiency", "logs"} & set(path.relative_to(results).parts)
     }
+
+
+@dataclass(frozen=True)
+class SmallStudy:
+    """A sister study in its small form: its demo, with `tests/workflow/<target>.yaml` on top."""
+
+    target: str
+
+    @property
+    def command(self) -> list[str]:
+        """Snakemake on the study, but for the targets."""
+        overlays = [f"studies/{self.target}-demo.yaml", f"tests/workflow/{self.target}.yaml"]
+        return [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", *overlays]
+
+    def run(self, checkout: Checkout, *arguments: str) -> subprocess.CompletedProcess:
+        """Make the whole study in a checkout."""
+        done = checkout.run([*self.command, *arguments, "--", self.target])
+        assert done.returncode == 0, done.stdout
+        return done
+
+    def planned(self, checkout: Checkout, *arguments: str) -> dict[str, int]:
+        """How many jobs of each rule a dry run of the study plans."""
+        plan = read_plan(self.run(checkout, "--dry-run", *arguments).stdout)
+        return {name: count for name, count in plan.items() if name != self.target}
+
+    def made_in(self, folder: Path) -> Checkout:
+        """A checkout in a folder of its own, with all results of the study."""
+        checkout = Checkout(REPOSITORY).copy_to(folder / "checkout", with_results=False)
+        self.run(checkout)
+        return checkout

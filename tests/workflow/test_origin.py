@@ -1,39 +1,23 @@
 """The study of metastatic origin on a few generated slides: every table and figure, and what runs again when."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from checkouts import REPOSITORY, Checkout
+from checkouts import Checkout, SmallStudy
 
 from workflow_scripts.lib import files, provenance
-from workflow_scripts.lib.submissions import read_plan
 
-DEMO, SMALL = "studies/origin-demo.yaml", "tests/workflow/origin.yaml"
+STUDY = SmallStudy("origin")
+DEMO = "studies/origin-demo.yaml"
 RESULTS = "results/origin"
 CLASSES = ["colonic_adenocarcinoma", "melanoma", "leiomyosarcoma"]
 REGIMES = ["primary", "metastatic", "transfer"]
 TRANSFER = "transfer: {domain: metastatic, starts_from: pretrained, max_epochs: 2}"
 
 
-def run(checkout: Checkout, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", DEMO, SMALL]
-    done = checkout.run([*command, "--", "origin"])
-    assert done.returncode == 0, done.stdout
-    return done
-
-
-def planned(checkout: Checkout, *arguments: str) -> dict[str, int]:
-    plan = read_plan(run(checkout, "--dry-run", *arguments).stdout)
-    return {name: count for name, count in plan.items() if name != "origin"}
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Checkout:
-    checkout = Checkout(REPOSITORY).copy_to(tmp_path_factory.mktemp("origin") / "checkout", with_results=False)
-    run(checkout)
-    return checkout
+    return STUDY.made_in(tmp_path_factory.mktemp("origin"))
 
 
 def table(study: Checkout, name: str):
@@ -79,17 +63,17 @@ def test_the_transferred_model_began_with_the_weights_of_the_one_before(study):
 
 
 def test_nothing_is_left_to_do(study):
-    assert planned(study) == {}
+    assert STUDY.planned(study) == {}
 
 
 def test_a_regime_that_changes_trains_again_with_those_that_start_from_it_and_no_other(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=True)
     copy.edit(DEMO, TRANSFER, TRANSFER.replace("}", ", learning_rate: 1.0e-3}"))
-    after = planned(copy)
+    after = STUDY.planned(copy)
     assert after["train_origin"] == 1
     assert not {"train_origin_autoencoder", "tile_slide", "train_filter"} & set(after)
     copy.edit(DEMO, "pretrained: {domain: primary, max_epochs: 2}", "pretrained: {domain: primary, max_epochs: 1}")
-    assert planned(copy)["train_origin"] == 2
+    assert STUDY.planned(copy)["train_origin"] == 2
 
 
 def test_a_held_out_slide_that_is_replaced_trains_no_classifier(study):
@@ -97,7 +81,7 @@ def test_a_held_out_slide_that_is_replaced_trains_no_classifier(study):
     annotated = [path.stem for path in (study.folder / RESULTS / "input").glob("*/annotations/*.geojson")]
     judged = slides[(slides["domain"] == "metastatic") & (slides["set"] == "test") & slides["class"].isin(CLASSES)]
     replaced = judged.loc[~judged["slide_id"].isin(annotated), "slide_id"].iloc[0]
-    after = planned(study, "--forcerun", f"results/origin_metastatic/tiles/{replaced}.h5")
+    after = STUDY.planned(study, "--forcerun", f"results/origin_metastatic/tiles/{replaced}.h5")
     assert after["tile_slide"] == after["filter_slides"] == after["predict_origin"] == 1
     assert not {"train_origin", "train_filter"} & set(after)
 

@@ -1,16 +1,14 @@
 """The study of cross-cancer transfer on a few generated slides: every table and figure, and what runs again when."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from checkouts import REPOSITORY, Checkout
+from checkouts import Checkout, SmallStudy
 
 from workflow_scripts.lib import files, provenance
-from workflow_scripts.lib.submissions import read_plan
 
-DEMO, SMALL = "studies/transfer-demo.yaml", "tests/workflow/transfer.yaml"
+STUDY = SmallStudy("transfer")
+DEMO = "studies/transfer-demo.yaml"
 RESULTS = "results/transfer"
 AVAILABLE = ["random", "source", "unrelated"]
 LACKING = ["imagenet", "imagenet_then_source"]
@@ -25,23 +23,9 @@ def no_weights(tmp_path_factory):
         yield
 
 
-def run(checkout: Checkout, *arguments: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments, "--configfile", DEMO, SMALL]
-    done = checkout.run([*command, "--", "transfer"])
-    assert done.returncode == 0, done.stdout
-    return done
-
-
-def planned(checkout: Checkout, *arguments: str) -> dict[str, int]:
-    plan = read_plan(run(checkout, "--dry-run", *arguments).stdout)
-    return {name: count for name, count in plan.items() if name != "transfer"}
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory) -> Checkout:
-    checkout = Checkout(REPOSITORY).copy_to(tmp_path_factory.mktemp("transfer") / "checkout", with_results=False)
-    run(checkout)
-    return checkout
+    return STUDY.made_in(tmp_path_factory.mktemp("transfer"))
 
 
 def table(study: Checkout, name: str):
@@ -98,7 +82,7 @@ def test_fewer_slides_are_a_point_of_the_gain(study):
 
 
 def test_nothing_is_left_to_do(study):
-    assert planned(study) == {}
+    assert STUDY.planned(study) == {}
 
 
 def test_weights_that_are_brought_make_what_lacked_them(study, monkeypatch, tmp_path):
@@ -106,23 +90,22 @@ def test_weights_that_are_brought_make_what_lacked_them(study, monkeypatch, tmp_
     cache.mkdir(parents=True)
     (cache / "shufflenetv2_x0.5-f707e7126e.pth").touch()
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    assert planned(study)["find_regimes"] == 1
+    assert STUDY.planned(study)["find_regimes"] == 1
 
 
 def test_a_named_file_of_weights_that_is_brought_does_so_too(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=True)
     copy.edit(DEMO, "      weights: imagenet\n", "      weights: imagenet\n      imagenet: own.safetensors\n")
-    run(copy)
-    assert planned(copy) == {}
+    STUDY.run(copy)
+    assert STUDY.planned(copy) == {}
     (copy.folder / "own.safetensors").touch()
-    assert planned(copy)["find_regimes"] == 1
+    assert STUDY.planned(copy)["find_regimes"] == 1
 
 
 def test_a_detector_whose_start_saw_its_held_out_patients_is_refused(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=False)
     copy.edit(DEMO, "    cohorts: [transfer_source]\n", "    cohorts: [transfer_target]\n")
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", DEMO, SMALL, "--"]
-    done = copy.run([*command, "results/transfer/tables/cohort.tsv"])
+    done = copy.run([*STUDY.command, "--", "results/transfer/tables/cohort.tsv"])
     assert done.returncode != 0
     assert "tumour_filters.source.starts_from: 2 of its held-out patients teach source_detector" in done.stdout
 
@@ -130,7 +113,7 @@ def test_a_detector_whose_start_saw_its_held_out_patients_is_refused(study, tmp_
 def test_another_resolution_of_the_map_trains_nothing(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=True)
     copy.edit(DEMO, "  fewer: [2, 4]\n", "  fewer: [2, 4]\n  pixels: {mpp: 8.0, interpolation: nearest}\n")
-    after = planned(copy)
+    after = STUDY.planned(copy)
     assert after["count_transfer_pixels"] == len(AVAILABLE)
     assert not {"train_filter", "tile_slide", "score_annotated"} & set(after)
 
@@ -140,8 +123,7 @@ def test_a_detector_is_a_tumour_filter_of_the_chain_by_configuration_alone(study
     copy.edit(DEMO, "  transfer_target:\n", "  transfer_target:\n    tumour_filter: source\n")
     copy.edit(DEMO, "predictions:\n", "predictions:\n  chunks: 1\n")
     files_of_filter = ["results/transfer_target/tumour/0.h5", "results/filters/source/evaluation.tsv"]
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", DEMO, SMALL, "--", *files_of_filter]
-    done = copy.run(command)
+    done = copy.run([*STUDY.command, "--", *files_of_filter])
     assert done.returncode == 0, done.stdout
     assert all((copy.folder / name).stat().st_size for name in files_of_filter)
     assert (copy.folder / WEIGHTS).stat().st_mtime_ns == (study.folder / WEIGHTS).stat().st_mtime_ns
