@@ -34,7 +34,7 @@ AUGMENTATIONS = ["horizontal_flip", "vertical_flip", "transpose", "colour_jitter
 SCHEDULE = training.Schedule(
     learning_rate=2e-3, weight_decay=0.01, weight_averaging=0.95, steps_per_epoch=None, epoch_factor=1.0,
     evaluations_per_epoch=1, max_epochs=6, checkpoint_on="slide_auc", plateau_on="loss", plateau_patience=3,
-    plateau_factor=0.3, stop_on="loss", stop_patience=6,
+    plateau_factor=0.3, lowest_learning_rate=0.0, stop_on="loss", stop_patience=6,
 )  # fmt: skip
 
 

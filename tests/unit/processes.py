@@ -22,7 +22,7 @@ from workflow_scripts.lib.tile_sources import TileSource
 SCHEDULE = training.Schedule(
     learning_rate=1e-3, weight_decay=0.01, weight_averaging=0.9, steps_per_epoch=None, epoch_factor=0.5,
     evaluations_per_epoch=2, max_epochs=3, checkpoint_on="last", plateau_on="loss", plateau_patience=9,
-    plateau_factor=0.1, stop_on="loss", stop_patience=9,
+    plateau_factor=0.1, lowest_learning_rate=0.0, stop_on="loss", stop_patience=9,
 )  # fmt: skip
 
 

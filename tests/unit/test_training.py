@@ -54,6 +54,7 @@ SETTINGS = {
     "plateau_on": "loss",
     "plateau_patience": 2,
     "plateau_factor": 0.1,
+    "lowest_learning_rate": 0.0,
     "stop_on": "loss",
     "stop_patience": 30,
     "precision": "auto",

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from functools import partial
 from inspect import cleandoc
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
@@ -35,7 +36,14 @@ Positive = Annotated[int, Field(ge=1)]
 Metric = Literal["slide_auc", "tile_auc", "loss"]
 # See `training_data.augment`.
 Augmentation = Literal[
-    "horizontal_flip", "vertical_flip", "transpose", "rotation", "colour_jitter", "saturation", "brightness", "hue"
+    "horizontal_flip",
+    "vertical_flip",
+    "transpose",
+    "rotation",
+    "colour_jitter",
+    "saturation",
+    "brightness",
+    "hue",
 ]
 # Paths, or places on a portal.
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")]
@@ -53,7 +61,7 @@ TRAITS = "traits"
 # What stands beside the traits' names in our files: tiles without a trait, the tiles' places, and other maps.
 RESERVED_TRAITS = ("none", "coords", HETEROGENEITY, TUMOUR, TRAITS)
 # What stands beside the cohorts' folders under results/.
-RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks", "origin", "transfer")
+RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks", "origin", "transfer", "compression")
 # The label of tiles under no annotation, see `annotations.label_tiles`.
 BACKGROUND = "background"
 
@@ -443,6 +451,9 @@ class Optimisation(Section):
     plateau_on: Metric = Field("loss", description="Validation measure of the plateau (unnamed in text; code: loss).")
     plateau_patience: Positive = Field(10, description="Evaluations without improvement before the rate decays (10).")
     plateau_factor: float = Field(0.1, gt=0, lt=1, description="Factor of the decay (not in the text; Keras' default).")
+    lowest_learning_rate: float = Field(
+        0.0, ge=0, description="The rate below which no plateau takes it. Not in the paper: 0, none."
+    )
     stop_on: Metric = Field("loss", description="Validation measure of early stopping (unnamed in text; code: loss).")
     stop_patience: Positive = Field(30, description="Evaluations without improvement before training stops (30).")
     precision: Literal["auto", "32-true", "16-mixed", "bf16-mixed"] = Field(
@@ -849,6 +860,245 @@ def with_fewer_slides(name: str, slides: int) -> str:
     return f"{name}_of_{slides}_slides"
 
 
+class EncoderTraining(Optimisation):
+    """How an encoder is trained (neural image compression, 3)."""
+
+    batch_size: int = Field(128, ge=2, description="Patches per step over all GPUs (3: 128, 32 of each of four tasks).")
+    balanced_batches: Literal[True] = Field(True, description="As many patches of each task in every batch (3).")
+    learning_rate: float = Field(1e-3, gt=0, description="Adam's initial learning rate (3: 0.001).")
+    augmentations: list[Augmentation] = Field(
+        [
+            "horizontal_flip", "vertical_flip", "rotation", "scaling", "elastic", "contrast", "brightness",
+            "saturation", "hue", "hed_light", "blur", "noise",
+        ],
+        description="Of training patches only (3: heavy morphological and colour augmentation).",
+    )  # fmt: skip
+    evaluations_per_epoch: Positive = Field(4, description="Evaluations on the validation set per epoch.")
+    max_epochs: Positive = Field(40, description="Bound on training, of which the paper names none.")
+    checkpoint_on: Literal["accuracy", "loss", "last"] = Field(
+        "loss", description="The weights kept are the best by this; only encoders with tasks have an accuracy."
+    )
+    plateau_on: Literal["accuracy", "loss"] = Field("loss", description="Validation measure of the plateau (3).")
+    plateau_patience: Positive = Field(4, description="Evaluations without improvement before the rate decays.")
+    lowest_learning_rate: float = Field(1e-5, ge=0, description="The rate below which no plateau takes it (3: 1e-5).")
+    stop_on: Literal["accuracy", "loss"] = Field("loss", description="Validation measure of early stopping.")
+    stop_patience: Positive = Field(12, description="Evaluations without improvement before training stops.")
+
+
+class PatchTask(Section):
+    """A classification of patches that encoders learn from (neural image compression, 2), by labels of tiles."""
+
+    cohorts: list[Name] = Field(min_length=1, description="Annotated cohorts, each a centre; patches are drawn evenly.")
+    classes: list[Name] = Field(
+        min_length=2,
+        description="Labels of tiles that are told apart, `background` where that is one; others are left out.",
+    )
+
+
+class Encoder(Section):
+    """A network that compresses a patch into a few numbers."""
+
+    kind: Literal["multitask", "autoencoder", "bigan", "mean_rgb", "trained"] = Field(
+        description="Learnt from tasks; without labels, as a variational autoencoder or a BiGAN; the mean colour; or "
+        "one that is trained already."
+    )
+    tasks: list[Name] = Field([], description="The tasks of a `multitask` encoder, one or more.")
+    cohorts: list[Name] = Field([], description="Whose patches an `autoencoder` or a `bigan` learns from.")
+    features: Positive = Field(128, description="Numbers that a patch is compressed into, C (3: 128).")
+    augmentations: list[Augmentation] | None = Field(
+        None, description="In place of those of `training` (4.5: a BiGAN with none)."
+    )
+    folder: Path | None = Field(
+        None, description="The folder of a `trained` encoder (weights.safetensors, model.json)."
+    )
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        needed = {"multitask": "tasks", "autoencoder": "cohorts", "bigan": "cohorts", "trained": "folder"}.get(
+            self.kind
+        )
+        for key in ("tasks", "cohorts", "folder"):
+            if bool(getattr(self, key)) != (key == needed):
+                raise ValueError(
+                    f"{key}: {'expected' if key == needed else 'not used by'} an encoder of kind {self.kind}"
+                )
+        _check_once(self.tasks, "tasks")
+        _check_once(self.cohorts, "cohorts")
+        return self
+
+
+class SlideTraining(Optimisation):
+    """How a slide-level network is trained on grids (neural image compression, A.1)."""
+
+    batch_size: int = Field(16, ge=2, description="Slides per step (A.1: 16).")
+    balanced_batches: bool = Field(False, description="As many slides of each class in every batch; not in the paper.")
+    learning_rate: float = Field(1e-2, gt=0, description="Adam's initial learning rate (A.1: 0.01).")
+    augmentations: list[Literal["horizontal_flip", "vertical_flip", "transpose"]] = Field(
+        [], description="Turns of a grid alone, beside the orientations in which its patches were encoded."
+    )
+    evaluations_per_epoch: Positive = Field(1, description="Evaluations on the validation set per epoch.")
+    max_epochs: Positive = Field(200, description="Bound on training, of which the paper names none.")
+    checkpoint_on: Literal["slide_auc", "spearman", "c_index", "loss", "last"] = Field(
+        "loss",
+        description="The weights kept are the best by this; each kind of target has one measure beside the loss.",
+    )
+    plateau_on: Literal["loss"] = Field("loss", description="Validation measure of the plateau (A.1).")
+    plateau_patience: Positive = Field(10, description="Evaluations without improvement before the rate decays.")
+    lowest_learning_rate: float = Field(1e-5, ge=0, description="The rate below which no plateau takes it (A.1: 1e-5).")
+    stop_on: Literal["loss"] = Field("loss", description="Validation measure of early stopping.")
+    stop_patience: Positive = Field(30, description="Evaluations without improvement before training stops.")
+
+
+class SlideNetwork(Section):
+    """The network that reads a whole grid (neural image compression, A.1)."""
+
+    filters: Positive = Field(
+        128, description="Filters of each of the eight convolutions, and units after them (A.1: 128)."
+    )
+    dropout: float = Field(0.2, ge=0, lt=1, description="Share of feature maps that dropout puts out (A.1: 20 %).")
+    l2: float = Field(
+        1e-5, ge=0, description="Weight of the squared weights of the convolutions in the loss (A.1: 1e-5)."
+    )
+    ties: Literal["efron", "breslow"] = Field(
+        "efron", description="Rule for deaths at one time in the partial likelihood; A.3 names none."
+    )
+    training: SlideTraining = Field(SlideTraining(), description="How it is trained.")
+
+
+class SlideTarget(Section):
+    """What is learnt from whole slides: a class, a number, or the risk of death."""
+
+    title: str = Field(description="Name in figures and in the report.")
+    cohort: Name = Field(description="Whose slides, which are dealt to folds by patient.")
+    kind: Literal["class", "number", "survival"] = Field(description="What it is.")
+    table: Path | None = Field(
+        None, description="Table (TSV) of a class or number, by `slide_id` or by `patient_id`; for both cohorts."
+    )
+    column: str | None = Field(None, description="Its column in `table`.")
+    classes: list[Annotated[str, StringConstraints(min_length=1)]] = Field(
+        [], description="The classes, as `table` has them; slides of others are left out."
+    )
+    clinical: Path | None = Field(
+        None, description="cBioPortal clinical file: of a survival target, or to follow the patients of a class by."
+    )
+    favourable: str | None = Field(
+        None, description="Class whose probability, taken from 1, is a risk of death (4.4: desmoplastic)."
+    )
+    test_cohort: Name | None = Field(
+        None,
+        description="Another cohort that the mean of all folds' models predicts (4.2); none: of the folds two train, "
+        "one validates and one tests, so that each patient is tested once (4.4).",
+    )
+    folds: int = Field(4, ge=3, le=20, description="Folds of patients, and models (4.2 and 4.4: 4).")
+    slides_of_patient: Literal["mean", "max", "median"] = Field(
+        "mean", description="How the predictions of a patient's slides become one; not in the paper."
+    )
+    encoders: list[Name] = Field(min_length=1, description="On whose grids it is learnt, in the order of tables.")
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        needed = {"class": {"table", "column", "classes"}, "number": {"table", "column"}, "survival": {"clinical"}}[
+            self.kind
+        ]
+        if self.favourable is not None:
+            needed |= {"clinical", "favourable"} if self.kind == "class" else set()
+        for key in ("table", "column", "classes", "clinical", "favourable"):
+            if bool(getattr(self, key)) != (key in needed):
+                raise ValueError(
+                    f"{key}: {'expected' if key in needed else 'not used'} with a target of kind {self.kind}"
+                )
+        if self.classes:
+            if len(self.classes) < 2:
+                raise ValueError(f"classes: expected two or more, found {self.classes}")
+            _check_once(self.classes, "classes")
+        if self.favourable is not None:
+            _check_known(self.favourable, self.classes, "favourable", "classes")
+        if self.test_cohort == self.cohort:
+            raise ValueError(f"test_cohort: expected another cohort than {self.cohort}; none deals its own folds")
+        _check_once(self.encoders, "encoders")
+        return self
+
+
+class Ablation(Section):
+    """Which tasks help: encoders of every subset of tasks, judged by one target (neural image compression, 4.3)."""
+
+    target: Name = Field(description="The target, among `targets`.")
+    tasks: list[Name] = Field(min_length=1, description="The tasks, in the order of tables.")
+    features: Positive = Field(16, description="Numbers that a patch is compressed into (4.3: 16).")
+    repeats: Positive = Field(4, description="Encoders with all tasks, which differ in their random weights (4.3: 4).")
+    subsets: list[list[Name]] | None = Field(
+        None, description="Subsets of the tasks, beside all of them; none: every subset (4.3: 15 with all)."
+    )
+
+    def encoders(self) -> dict[str, list[Name]]:
+        """The tasks of each encoder by its name: of smaller subsets first, those with all tasks last."""
+        whole = self.subsets is None
+        found = [
+            list(chosen) for n in range(1, len(self.tasks)) for chosen in combinations(self.tasks, n)
+            if whole or set(chosen) in map(set, self.subsets)
+        ]  # fmt: skip
+        named = {"ablation_" + "_".join(chosen): chosen for chosen in found}
+        return named | {f"ablation_all_{number}": list(self.tasks) for number in range(1, self.repeats + 1)}
+
+    @model_validator(mode="after")
+    def _check_subsets(self) -> Self:
+        _check_once(self.tasks, "tasks")
+        for subset in self.subsets or []:
+            for task in subset:
+                _check_known(task, self.tasks, "subsets", "tasks")
+        return self
+
+
+class CompressionDemo(Section):
+    """The cohorts that the workflow generates for the study of neural image compression."""
+
+    annotated: int = Field(6, ge=3, description="Annotated slides of each of the four patch tasks.")
+    development: int = Field(72, ge=8, description="Slides of the cohort whose targets are learnt, of a patient each.")
+    external: int = Field(24, ge=2, description="Slides of another hospital, of a patient each.")
+    slide_px: int = Field(
+        1024, ge=256, description="Longest side of a slide at its finest level, in px of about 0.5 µm."
+    )
+    seed: int = Field(7, ge=0, description="Seed of the cohorts, apart from the study's.")
+
+
+class Compression(Section):
+    """The study of neural image compression: slides as grids of numbers, and what is learnt from whole grids.
+
+    Slides are compressed tile by tile of the chain, so that a patch is a tile of `tiles.tile_px`; an encoder of smaller
+    patches takes a tile apart.
+    """
+
+    tasks: dict[Name, PatchTask] = Field({}, description="Patch tasks that encoders learn from.")
+    patches_per_task: Positive = Field(200_000, description="Patches of a task, or of an unsupervised encoder (2).")
+    shrink: Literal[1, 2] = Field(
+        1,
+        description="Side of the squares of pixels that are averaged before the encoder: 1 for patches of 64 px (the "
+        "text), 2 for patches of 128 px (the published pipeline).",
+    )
+    training: EncoderTraining = Field(EncoderTraining(), description="How encoders are trained.")
+    encoders: dict[Name, Encoder] = Field(min_length=1, description="Definitions of encoders.")
+    orientations: Literal[1, 8] = Field(
+        8,
+        description="Flips and quarter turns in which slides are encoded, each a grid of its own, to augment training "
+        "with (the published pipeline: 8).",
+    )
+    targets: dict[Name, SlideTarget] = Field(min_length=1, description="What is learnt from whole slides.")
+    risks: Literal["standardised", "as_predicted"] = Field(
+        "standardised",
+        description="Risks of different folds' models are put on one scale, by the mean and spread of each over its "
+        "validation patients; or pooled as they are. The paper does not say.",
+    )
+    network: SlideNetwork = Field(SlideNetwork(), description="The network that reads grids.")
+    ablation: Ablation | None = Field(None, description="Which tasks help; none: not asked.")
+    trait_encoder: Name | None = Field(
+        None, description="Encoder on whose grids the traits of `study.cohorts` are learnt too, beside the tile models."
+    )
+    compared: Name | None = Field(
+        None, description="The class target that encoders are compared by (Fig. 4); none: the first that there is."
+    )
+    demo: CompressionDemo = Field(CompressionDemo(), description="The generated cohorts of the demo.")
+
+
 class Controls(Section):
     """The negative controls of a cohort with known truth."""
 
@@ -884,6 +1134,9 @@ class Configuration(Section):
     transfer: Transfer | None = Field(
         None, description="The study of cross-cancer transfer; see studies/transfer.yaml."
     )
+    compression: Compression | None = Field(
+        None, description="The study of neural image compression; see studies/compression.yaml."
+    )
 
     def of_cohort(self, name: str) -> dict[str, Any]:
         """The configuration as plain values, of one cohort and its traits alone: what its results stand on.
@@ -899,9 +1152,11 @@ class Configuration(Section):
         _check_once(self.study.cohorts, "study.cohorts")
         for name in self.tumour_filters:
             _check_starts(name, self.tumour_filters, "tumour_filters")
-        if not self.study.cohorts and self.origin is None and self.transfer is None:
+        sisters = (self.origin, self.transfer, self.compression)
+        if not self.study.cohorts and all(sister is None for sister in sisters):
             raise ValueError(
-                "study.cohorts: expected a cohort or more, or the section of a sister study (origin, transfer)"
+                "study.cohorts: expected a cohort or more, or the section of a sister study (origin, transfer, "
+                "compression)"
             )
         for trait in RESERVED_TRAITS:
             if trait in self.traits:
@@ -923,6 +1178,8 @@ class Configuration(Section):
         self._check_origin()
         if self.transfer:
             self._check_transfer(self.transfer)
+        if self.compression:
+            self._check_compression(self.compression)
         if self.ensembles.members > self.splits.rounds:
             raise ValueError(f"ensembles.members is {self.ensembles.members}, of only {self.splits.rounds} rounds")
         return self
@@ -978,6 +1235,39 @@ class Configuration(Section):
                     "transfer.compared see the same"
                 )
 
+    def _check_compression(self, compression: Compression) -> None:
+        if self.tiles.mpp == "native":
+            raise ValueError("tiles.mpp: native; expected µm/px, since grids of slides are compared")
+        for name, task in compression.tasks.items():
+            where = f"compression.tasks.{name}"
+            _check_once(task.cohorts, f"{where}.cohorts")
+            _check_once(task.classes, f"{where}.classes")
+            for cohort in task.cohorts:
+                _check_known(cohort, self.cohorts, f"{where}.cohorts", "cohorts")
+                annotations = self.cohorts[cohort].annotations
+                if annotations is None:
+                    raise ValueError(f"{where}.cohorts: {cohort} has no cohorts.{cohort}.annotations")
+                for label in task.classes:
+                    known = [*annotations.classes.values(), BACKGROUND]
+                    _check_known(label, known, f"{where}.classes", f"labels of cohorts.{cohort}.annotations")
+        for name, encoder in compression.encoders.items():
+            for key, known in (("tasks", compression.tasks), ("cohorts", self.cohorts)):
+                for each in getattr(encoder, key):
+                    _check_known(each, known, f"compression.encoders.{name}.{key}", key)
+        for name, target in compression.targets.items():
+            where = f"compression.targets.{name}"
+            for key in ("cohort", "test_cohort"):
+                if getattr(target, key) is not None:
+                    _check_known(getattr(target, key), self.cohorts, f"{where}.{key}", "cohorts")
+            for encoder in target.encoders:
+                _check_known(encoder, compression.encoders, f"{where}.encoders", "compression.encoders")
+        if compression.ablation:
+            _check_known(compression.ablation.target, compression.targets, "compression.ablation.target", "targets")
+            for task in compression.ablation.tasks:
+                _check_known(task, compression.tasks, "compression.ablation.tasks", "compression.tasks")
+        if compression.trait_encoder is not None:
+            _check_known(compression.trait_encoder, compression.encoders, "compression.trait_encoder", "encoders")
+
     def with_starts(self, filters: list[str]) -> list[str]:
         """Some tumour filters, and those whose weights they start from, each once and before those that need it."""
         found: dict[str, None] = {}
@@ -993,6 +1283,16 @@ class Configuration(Section):
             for slides in self.transfer.fewer:
                 fewer = self.tumour_filters[name].model_copy(update={"slides": slides})
                 self.tumour_filters.setdefault(with_fewer_slides(name, slides), fewer)
+        return self
+
+    @model_validator(mode="after")
+    def _add_ablation(self) -> Self:
+        """Define the encoders of `compression.ablation`, which have names and files as all encoders do."""
+        if self.compression and self.compression.ablation:
+            ablation = self.compression.ablation
+            for name, tasks in ablation.encoders().items():
+                encoder = Encoder(kind="multitask", tasks=tasks, features=ablation.features)
+                self.compression.encoders.setdefault(name, encoder)
         return self
 
     def _check_filter(self, name: str) -> None:

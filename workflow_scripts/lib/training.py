@@ -32,7 +32,14 @@ from workflow_scripts.lib.files import writing
 log = logging.getLogger(__name__)
 
 # A validation measure is better when it is higher, or lower.
-HIGHER_IS_BETTER = {"slide_auc": True, "tile_auc": True, "loss": False}
+HIGHER_IS_BETTER = {
+    "slide_auc": True,
+    "tile_auc": True,
+    "accuracy": True,
+    "spearman": True,
+    "c_index": True,
+    "loss": False,
+}
 # In place of a measure: the weights of the last evaluation are kept.
 LAST = "last"
 # Seconds: what a node that loses power may cost, since it sends no signal, where evaluations are further apart. A state
@@ -55,6 +62,7 @@ class Schedule:
     plateau_on: str
     plateau_patience: int
     plateau_factor: float
+    lowest_learning_rate: float
     stop_on: str
     stop_patience: int
 
@@ -144,10 +152,10 @@ class Learner:
         self.optimizer.step()
         self.averaged.update_parameters(self.network.module)
 
-    def decay(self, factor: float) -> None:
-        """Multiply the learning rate."""
+    def decay(self, factor: float, *, lowest: float = 0.0) -> None:
+        """Multiply the learning rate, which does not fall below `lowest`."""
         for group in self.optimizer.param_groups:
-            group["lr"] *= factor
+            group["lr"] = max(group["lr"] * factor, min(lowest, group["lr"]))
 
     def share_buffers(self, fabric: Fabric) -> None:
         """Give all processes the first one's batch statistics: what is evaluated is then what is kept and saved."""
@@ -379,7 +387,7 @@ def _decide(
     state.stop.update(measured)
     if state.plateau.update(measured) >= schedule.plateau_patience:
         state.plateau.waited = 0
-        learner.decay(schedule.plateau_factor)
+        learner.decay(schedule.plateau_factor, lowest=schedule.lowest_learning_rate)
 
 
 def _best(curve: Sequence[dict[str, Any]], measure: str) -> dict[str, Any]:
@@ -443,7 +451,7 @@ def _report(
 ) -> None:
     """Say how an evaluation went; `speed` is in examples per second."""
     log.info(
-        "evaluation %d, epoch %.2f of at most %d: train loss %.4f, validation %s; %.0f tiles/s; "
+        "evaluation %d, epoch %.2f of at most %d: train loss %.4f, validation %s; %.0f examples/s; "
         "stops after %d more without improvement",
         row["evaluation"], row["epoch"], schedule.max_epochs, row["train_loss"],
         ", ".join(f"{name.replace('_auc', ' AUC')} {value:.4f}" for name, value in measured.items()), speed,
