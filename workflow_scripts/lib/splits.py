@@ -56,6 +56,11 @@ def split_patients(
     return pd.DataFrame(columns)
 
 
+def fold_of(patient_id: str, *, folds: int, seed: int) -> int:
+    """The fold, from 1, that a patient is dealt to by a seeded hash; who else there is makes no difference."""
+    return int(_uniform(seed, f"fold of {folds}", patient_id) * folds) + 1
+
+
 def read_splits(path: str | Path) -> pd.DataFrame:
     """A table of splits as `files.write_table` wrote it: every column is text, '' where a patient takes no part."""
     return files.read_table(path, text=files.read_table(path).columns)
