@@ -137,11 +137,6 @@ def encoders_of_target(name):
     return [*own, *(ablation_encoders() if ablation and ablation.target == name else [])]
 
 
-def models_of_target(name):
-    """The numbers of a target's models: a fold each, or of a trait a round."""
-    return rounds() if name in traits_on_grids else range(1, study.compression.targets[name].folds + 1)
-
-
 def kind_of_target(wildcards):
     return CLASS if wildcards.target in traits_on_grids else study.compression.targets[wildcards.target].kind
 
@@ -163,16 +158,14 @@ def cohorts_of_grids(wildcards):
     ]
 
 
-def slide_models(target, encoder, name):
-    """A file of each of a target's models."""
-    folder = f"results/compression/models/{target}/{encoder}"
-    return [f"{folder}/model_{number}/{name}" for number in models_of_target(target)]
-
-
 def brought_tables(wildcards):
     """The user's own tables of a target."""
     target = study.compression.targets[wildcards.target]
     return {"table": given(target.table), "clinical": given(target.clinical)}
+
+
+def cohorts_with_traits_on_grids():
+    return list(dict.fromkeys(cohort for cohort, _ in traits_on_grids.values()))
 
 
 # The targets and encoders of a table, by name, for a rule's input: predictions of the one on grids of the other.
