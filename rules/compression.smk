@@ -97,6 +97,7 @@ rule list_target_slides:
         column=lambda wildcards: study.compression.targets[wildcards.target].column,
         classes=classes_of_target_of_grids,
         folds=lambda wildcards: study.compression.targets[wildcards.target].folds,
+        is_shuffled=lambda wildcards: study.compression.targets[wildcards.target].shuffled,
         seed=study.study.seed,
         code=code_of("list_target_slides"),
     script:

@@ -18,5 +18,6 @@ with logging_to(snakemake.log[0]):
         path_to_clinical=next(iter(snakemake.input.clinical), None),
         folds=asked.folds,
         seed=asked.seed,
+        is_shuffled=asked.is_shuffled,
     )
     files.write_table(found, snakemake.output.slides)

@@ -164,6 +164,22 @@ def test_a_trait_is_a_target_with_the_chains_labels_and_a_model_per_round():
     assert found["value"][:3].tolist() == [0, 1, 1]
 
 
+def test_shuffled_values_go_to_other_patients_of_their_cohort(tmp_path):
+    development, external = slides("d", 40, per_patient=2), slides("e", 6)
+    path = number_table(tmp_path / "by_patient.tsv", pd.concat([development, external]), key="patient_id")
+    plain, found = (
+        describe(tmp_path, development, external, path_to_table=path, is_shuffled=is_shuffled)
+        for is_shuffled in (False, True)
+    )
+    for cohort in ("development", "external"):
+        before, after = (of.loc[of["cohort"] == cohort, "value"] for of in (plain, found))
+        assert sorted(before) == sorted(after)
+    # A patient's two slides still have one value, and the folds are as they were.
+    assert (found.groupby("patient_id")["value"].nunique() == 1).all()
+    assert (found["value"] != plain["value"]).mean() > 0.5
+    assert found["fold"].equals(plain["fold"])
+
+
 def test_a_table_reads_back_as_it_was_written(tmp_path):
     found = describe(tmp_path, slides("d", 40), slides("e", 6))
     files.write_table(found, tmp_path / "slides.tsv")

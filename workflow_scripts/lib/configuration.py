@@ -924,6 +924,8 @@ class Encoder(Section):
                 )
         _check_once(self.tasks, "tasks")
         _check_once(self.cohorts, "cohorts")
+        if self.kind == "mean_rgb" and self.features != 3:
+            raise ValueError(f"features: a mean colour has 3 numbers, found {self.features}")
         return self
 
 
@@ -994,6 +996,9 @@ class SlideTarget(Section):
         "mean", description="How the predictions of a patient's slides become one; not in the paper."
     )
     encoders: list[Name] = Field(min_length=1, description="On whose grids it is learnt, in the order of tables.")
+    shuffled: bool = Field(
+        False, description="Negative control: values are shuffled between the patients of a cohort. Not in the paper."
+    )
 
     @model_validator(mode="after")
     def _check_kind(self) -> Self:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import clinical as clinical_table
@@ -35,6 +36,7 @@ def describe_target(
     path_to_clinical: str | Path | None = None,
     folds: int,
     seed: int,
+    is_shuffled: bool = False,
 ) -> pd.DataFrame:
     """The slides of a target, and which model each teaches.
 
@@ -45,6 +47,7 @@ def describe_target(
 
     With a second cohort, the model of a fold validates on that fold, learns from the others, and is tested on that
     cohort (4.2). Without one, it is tested on its fold, validates on the next, and learns from the rest (4.4).
+    is_shuffled: a negative control, see `shuffled`.
 
     Raises InputError where a table lacks a column or has a slide twice, a number is none, a patient is in both cohorts,
     a fold is empty, no development slide is left of a class, or nobody dies.
@@ -59,6 +62,8 @@ def describe_target(
         rows = _with_values(rows, path_to_table, column, classes)
     if path_to_clinical is not None:
         rows = _with_survival(rows, path_to_clinical, needed=kind == SURVIVAL)
+    if is_shuffled:
+        rows = shuffled(rows, seed=seed)
     used = (rows["reason"] == "") & (rows["cohort"] == development)
     rows["fold"] = [
         splits.fold_of(patient, folds=folds, seed=seed) if of_development else pd.NA
@@ -95,6 +100,25 @@ def describe_trait(slides: pd.DataFrame, labels: pd.DataFrame, split: pd.DataFra
         rows[f"model_{number}"] = part.where(rows["reason"] == "", "")
     rows["fold"] = rows["fold"].astype("Int64")
     return rows[[*COLUMNS, *(f"model_{number}" for number in range(1, len(rounds) + 1))]].reset_index(drop=True)
+
+
+def shuffled(rows: pd.DataFrame, *, seed: int) -> pd.DataFrame:
+    """The rows with values, times and events dealt to other patients of the same cohort, among the slides that are used.
+
+    What one patient had goes to one other: to each of its slides in turn that of the other's slides, which begin again
+    where they are fewer.
+    """
+    found = rows.copy()
+    for cohort, of_cohort in rows[rows["reason"] == ""].groupby("cohort", sort=False):
+        slides = {patient: list(of.index) for patient, of in of_cohort.groupby("patient_id")}
+        patients = list(slides)
+        drawn = np.random.default_rng([seed, *cohort.encode()]).permutation(len(patients))
+        for patient, number in zip(patients, drawn, strict=True):
+            others = slides[patients[number]]
+            sources = [others[place % len(others)] for place in range(len(slides[patient]))]
+            for column in ("value", "time", "event"):
+                found.loc[slides[patient], column] = rows.loc[sources, column].to_numpy()
+    return found
 
 
 def read_slides(path: str | Path) -> pd.DataFrame:
