@@ -54,6 +54,14 @@ if study.transfer is not None:
     include: "rules/transfer_demo.smk"
 
 
+if study.compression is not None:
+
+    include: "rules/compression_inputs.smk"
+    include: "rules/compression.smk"
+    include: "rules/compression_figures.smk"
+    include: "rules/compression_demo.smk"
+
+
 onstart:
     end_orphans(is_held=hold_results())
     schedule_when_jobs_end()

@@ -101,9 +101,23 @@ def transfer_cohorts():
     return list(dict.fromkeys([study.transfer.target, *seen]))
 
 
+def compression_cohorts():
+    """The cohorts of the study of neural image compression: whose patches encoders learn, and whose slides are compressed."""
+    if study.compression is None:
+        return []
+    parts = [*study.compression.tasks.values(), *study.compression.encoders.values()]
+    learnt = [cohort for part in parts for cohort in part.cohorts]
+    compressed = [
+        cohort
+        for target in study.compression.targets.values()
+        for cohort in (target.cohort, *given(target.test_cohort))
+    ]
+    return list(dict.fromkeys([*learnt, *compressed]))
+
+
 def sister_cohorts():
-    """The cohorts of the sister studies that are configured, which are slides alone."""
-    return list(dict.fromkeys([*origin_cohorts(), *transfer_cohorts()]))
+    """The cohorts of the sister studies that are configured."""
+    return list(dict.fromkeys([*origin_cohorts(), *transfer_cohorts(), *compression_cohorts()]))
 
 
 def known_cohorts():

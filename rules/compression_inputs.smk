@@ -143,7 +143,9 @@ def kind_of_target(wildcards):
 
 def classes_of_target_of_grids(wildcards):
     """The classes of a target; none of a number or of survival."""
-    return ["low", "high"] if wildcards.target in traits_on_grids else study.compression.targets[wildcards.target].classes
+    return (
+        ["low", "high"] if wildcards.target in traits_on_grids else study.compression.targets[wildcards.target].classes
+    )
 
 
 def grids_of_target(wildcards):
@@ -153,9 +155,7 @@ def grids_of_target(wildcards):
 
 def cohorts_of_grids(wildcards):
     """The cohort of each of `grids_of_target`."""
-    return [
-        cohort for cohort in cohorts_of_target(wildcards.target) for _ in grid_files(cohort, wildcards.encoder)
-    ]
+    return [cohort for cohort in cohorts_of_target(wildcards.target) for _ in grid_files(cohort, wildcards.encoder)]
 
 
 def brought_tables(wildcards):

@@ -103,7 +103,7 @@ def describe_trait(slides: pd.DataFrame, labels: pd.DataFrame, split: pd.DataFra
 
 
 def shuffled(rows: pd.DataFrame, *, seed: int) -> pd.DataFrame:
-    """The rows with values, times and events dealt to other patients of the same cohort, among the slides that are used.
+    """The rows with values, times and events dealt to other patients of the same cohort; of slides that are used.
 
     What one patient had goes to one other: to each of its slides in turn that of the other's slides, which begin again
     where they are fewer.
