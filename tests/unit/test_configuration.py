@@ -575,3 +575,51 @@ def test_fewer_slides_make_filters_of_their_own_that_start_alike():
     filters = configuration.load(overlaid(read(REPOSITORY / "studies" / "transfer-demo.yaml"))).tumour_filters
     assert filters["source_of_2_slides"] == filters["source"].model_copy(update={"slides": 2})
     assert "source_detector_of_2_slides" not in filters
+
+
+# Neural image compression
+
+
+def compression(part: str, name: str | None = None, **changes):
+    """The study as published, with one of its encoders, targets or tasks changed, or a section of it."""
+    content = overlaid(read(REPOSITORY / "studies" / "compression.yaml"))
+    section = content["compression"][part]
+    (section if name is None else section[name]).update(changes)
+    return content
+
+
+@pytest.mark.parametrize(("part", "name", "changes", "said"), [
+    ("tasks", "lymph", {"cohorts": ["liver"]}, "lymph.cohorts: liver has no cohorts.liver.annotations"),
+    ("tasks", "lymph", {"classes": ["tumor", "background"]}, "'tumor' is not among labels of cohorts.lymph_nodes"),
+    ("encoders", "multitask", {"tasks": ["limph"]}, "compression.encoders.multitask.tasks: 'limph' is not among tasks"),
+    ("encoders", "multitask", {"cohorts": ["liver"]}, "cohorts: not used with an encoder of kind multitask"),
+    ("encoders", "bigan", {"cohorts": []}, "cohorts: expected with an encoder of kind bigan"),
+    ("encoders", "mean_rgb", {"features": 16}, "features: a mean colour has 3 numbers, found 16"),
+    ("targets", "survival", {"encoders": ["multi"]}, "compression.targets.survival.encoders: 'multi' is not among"),
+    ("targets", "survival", {"clinical": None}, "clinical: expected with a target of kind survival"),
+    ("targets", "survival", {"column": "months"}, "column: not used with a target of kind survival"),
+    ("targets", "growth_pattern", {"favourable": "HGP"}, "favourable: 'HGP' is not among classes"),
+    ("targets", "growth_pattern", {"classes": ["dHGP"]}, "classes: expected two or more, found ['dHGP']"),
+    ("targets", "proliferation", {"test_cohort": "tupac_training"}, "test_cohort: expected another cohort"),
+    ("ablation", None, {"target": "speed"}, "compression.ablation.target: 'speed' is not among targets"),
+    ("ablation", None, {"subsets": [["lymph", "lungs"]]}, "subsets: 'lungs' is not among tasks"),
+])  # fmt: skip
+def test_a_study_of_compression_that_cannot_be_run_is_refused(part, name, changes, said):
+    assert said in refusal(compression(part, name, **changes))
+
+
+def test_the_ablation_has_every_subset_of_tasks_and_repeats_the_whole():
+    encoders = configuration.load(overlaid(read(REPOSITORY / "studies" / "compression.yaml"))).compression.encoders
+    of_ablation = {name: encoder for name, encoder in encoders.items() if name.startswith("ablation_")}
+    numbers = [len(encoder.tasks) for encoder in of_ablation.values()]
+    # Paper, 4.3: four encoders of one task, six of two, four of three, and four of all.
+    assert [numbers.count(n) for n in (1, 2, 3, 4)] == [4, 6, 4, 4]
+    assert {encoder.features for encoder in of_ablation.values()} == {16}
+    assert of_ablation["ablation_lymph_colorectal"].tasks == ["lymph", "colorectal"]
+
+
+def test_an_ablation_may_have_some_of_the_subsets():
+    asked = {"subsets": [["mitosis", "lymph"], ["prostate"]], "repeats": 2}
+    encoders = configuration.load(compression("ablation", **asked)).compression.encoders
+    names = [name for name in encoders if name.startswith("ablation_")]
+    assert names == ["ablation_prostate", "ablation_lymph_mitosis", "ablation_all_1", "ablation_all_2"]

@@ -920,7 +920,7 @@ class Encoder(Section):
         for key in ("tasks", "cohorts", "folder"):
             if bool(getattr(self, key)) != (key == needed):
                 raise ValueError(
-                    f"{key}: {'expected' if key == needed else 'not used by'} an encoder of kind {self.kind}"
+                    f"{key}: {'expected' if key == needed else 'not used'} with an encoder of kind {self.kind}"
                 )
         _check_once(self.tasks, "tasks")
         _check_once(self.cohorts, "cohorts")
