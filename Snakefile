@@ -16,6 +16,13 @@ report: "rules/report/workflow.rst"
 
 
 include: "rules/common.smk"
+include: "rules/running.smk"
+include: "rules/apply_inputs.smk"
+include: "rules/cohort_inputs.smk"
+include: "rules/tiles_inputs.smk"
+include: "rules/tumour_inputs.smk"
+include: "rules/models_inputs.smk"
+include: "rules/results_inputs.smk"
 include: "rules/demo.smk"
 include: "rules/cohort.smk"
 include: "rules/inputs.smk"

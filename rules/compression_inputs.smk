@@ -1,6 +1,8 @@
 # What the rules of neural image compression take: which encoders, grids and targets there are, and files of all.
+from functools import cache
 from itertools import chain
 
+from workflow_scripts.lib import planning
 from workflow_scripts.lib.slide_targets import CLASS, NUMBER, SURVIVAL
 
 # The traits of the main chain that are learnt on grids too: cohort and trait by the name of their target.

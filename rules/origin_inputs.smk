@@ -1,4 +1,7 @@
 # What the rules of metastatic origin take: which slides, which of their files, with which labels and settings.
+from functools import cache
+
+from workflow_scripts.lib import origins, planning
 from workflow_scripts.lib.domains import DOMAINS
 
 # Those of tumours, and the control's.

@@ -1,5 +1,8 @@
 # What the rules of cross-cancer transfer take: which detectors there are, what they learn from, and files of both.
-from workflow_scripts.lib import splits
+from functools import cache
+from pathlib import Path
+
+from workflow_scripts.lib import planning, splits
 from workflow_scripts.lib.configuration import with_fewer_slides
 
 
