@@ -11,7 +11,7 @@ import pytest
 import torch
 from stores import make_store
 
-from workflow_scripts.lib import training, training_data
+from workflow_scripts.lib import augmentations, training
 
 
 @pytest.fixture(scope="module")
@@ -78,8 +78,8 @@ def test_gpus_normalise_a_batch_together(world_size, device, synchronised):
 def test_a_tile_is_augmented_alike_in_a_share_and_in_the_whole_batch(part):
     names = ["horizontal_flip", "vertical_flip", "transpose", "colour_jitter"]
     batch = torch.randint(0, 256, (7, 3, 4, 4), dtype=torch.uint8)
-    whole = training_data.augment(batch, names, torch.Generator().manual_seed(3), of=7)
-    share = training_data.augment(batch[part], names, torch.Generator().manual_seed(3), of=7, part=part)
+    whole = augmentations.augment(batch, names, torch.Generator().manual_seed(3), of=7)
+    share = augmentations.augment(batch[part], names, torch.Generator().manual_seed(3), of=7, part=part)
     assert torch.equal(share, whole[part])
 
 

@@ -18,6 +18,7 @@ from processes import one_process
 from stores import make_store
 
 from workflow_scripts.lib import (
+    augmentations,
     files,
     interruption,
     models,
@@ -612,7 +613,7 @@ def test_flips_move_pixels_and_change_none():
     images = torch.arange(3 * 4 * 4 * 5, dtype=torch.uint8).reshape(5, 3, 4, 4)
     flips = ["horizontal_flip", "vertical_flip"]
     flipped, batch = (
-        training_data.augment(images, flips, torch.Generator().manual_seed(0), of=5),
+        augmentations.augment(images, flips, torch.Generator().manual_seed(0), of=5),
         models.to_input(images),
     )
     assert not torch.equal(flipped, batch)
@@ -621,7 +622,7 @@ def test_flips_move_pixels_and_change_none():
 
 def test_without_augmentation_a_batch_is_as_it_was():
     images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
-    assert torch.equal(training_data.augment(images, [], torch.Generator(), of=2), models.to_input(images))
+    assert torch.equal(augmentations.augment(images, [], torch.Generator(), of=2), models.to_input(images))
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
@@ -629,7 +630,7 @@ def test_tiles_are_turned_and_recoloured_as_they_would_be_one_change_after_anoth
     """To the bit: bytes that are turned and become input are input that is turned."""
     images = torch.randint(0, 256, (40, 3, 6, 6), dtype=torch.uint8).contiguous(memory_format=layout)
     names = ["transpose", "colour_jitter", "horizontal_flip", "vertical_flip"]
-    found = training_data.augment(images, names, torch.Generator().manual_seed(5), of=40)
+    found = augmentations.augment(images, names, torch.Generator().manual_seed(5), of=40)
     generator, expected = torch.Generator().manual_seed(5), models.to_input(images)
     for change in (lambda x: x.flip(3), lambda x: x.flip(2), lambda x: x.transpose(2, 3)):
         chosen = torch.rand(40, generator=generator) < 0.5
@@ -643,13 +644,13 @@ def test_tiles_are_turned_and_recoloured_as_they_would_be_one_change_after_anoth
 
 def test_a_rotation_is_one_of_the_four_quarter_turns_alike_likely_whatever_else_turns_the_tile():
     images = torch.randint(0, 256, (1, 3, 6, 6), dtype=torch.uint8).expand(4000, 3, 6, 6)
-    turned = training_data.augment(images, ["rotation"], torch.Generator().manual_seed(1), of=4000)
+    turned = augmentations.augment(images, ["rotation"], torch.Generator().manual_seed(1), of=4000)
     expected = [torch.rot90(models.to_input(images[:1]), quarters, dims=(2, 3)) for quarters in range(4)]
     counts = [(turned == one).flatten(1).all(dim=1).sum() for one in expected]
     assert sum(counts) == 4000
     assert min(counts) > 900
     names = ["rotation", "vertical_flip", "transpose", "horizontal_flip"]
-    found = training_data.augment(images[:200], names, torch.Generator().manual_seed(2), of=200)
+    found = augmentations.augment(images[:200], names, torch.Generator().manual_seed(2), of=200)
     generator, expected = torch.Generator().manual_seed(2), models.to_input(images[:200])
     for change in (lambda x: x.flip(3), lambda x: x.flip(2), lambda x: x.transpose(2, 3)):
         chosen = torch.rand(200, generator=generator) < 0.5
@@ -665,7 +666,7 @@ COLOURS = ["saturation", "brightness", "hue"]
 
 def coloured(images: torch.Tensor, *names: str, seed: int = 0, part: slice = slice(None)) -> torch.Tensor:
     """Tiles after augmentation as RGB from 0 to 1, (n, height, width, 3)."""
-    found = training_data.augment(images[part], names, torch.Generator().manual_seed(seed), of=len(images), part=part)
+    found = augmentations.augment(images[part], names, torch.Generator().manual_seed(seed), of=len(images), part=part)
     return (found.permute(0, 2, 3, 1) + 1) / 2
 
 
@@ -727,7 +728,7 @@ def test_published_stains_are_six_times_as_far_apart_as_hues_are_turned():
         return math.degrees(math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue))
 
     haematoxylin, eosin = map(hue, np.array(stains.PUBLISHED.vectors))
-    assert (eosin - haematoxylin) % 360 == pytest.approx(6 * training_data.HUE, abs=3)
+    assert (eosin - haematoxylin) % 360 == pytest.approx(6 * augmentations.HUE, abs=3)
 
 
 def test_what_happens_to_a_tile_does_not_depend_on_how_a_step_is_parted():

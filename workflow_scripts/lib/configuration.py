@@ -34,7 +34,7 @@ Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,9
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(ge=1)]
 Metric = Literal["slide_auc", "tile_auc", "loss"]
-# See `training_data.augment`.
+# See `augmentations.augment`.
 Augmentation = Literal[
     "horizontal_flip",
     "vertical_flip",
@@ -44,6 +44,13 @@ Augmentation = Literal[
     "saturation",
     "brightness",
     "hue",
+    "scaling",
+    "elastic",
+    "contrast",
+    "hed_light",
+    "hed_strong",
+    "blur",
+    "noise",
 ]
 # Paths, or places on a portal.
 Url = Annotated[str, StringConstraints(pattern=r"^https?://[^\s/?#@]+(/[^\s?#@]*)?$")]

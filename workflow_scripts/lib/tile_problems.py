@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from workflow_scripts.lib import feeding, interruption, models, scores
+from workflow_scripts.lib.augmentations import augment
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.training_data import SlideTiles, augment, balanced_batches, batches
+from workflow_scripts.lib.training_data import SlideTiles, balanced_batches, batches
 
 # Tiles, labels and slides, as `SlideTiles` gives them.
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]

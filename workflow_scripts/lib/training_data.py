@@ -1,7 +1,6 @@
-"""What a network learns from: the tiles of labelled slides, their order in training, and their augmentation."""
+"""What a network learns from: the tiles of labelled slides, samples of them, and their order in training."""
 
 import hashlib
-import math
 import os
 from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -12,25 +11,12 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from workflow_scripts.lib import models, tile_sources, tiles
+from workflow_scripts.lib import tile_sources, tiles
 from workflow_scripts.lib.recolouring import Recolouring
 from workflow_scripts.lib.tile_sources import TileSource
 
 # File handles are few on clusters (1,024 by default), and every worker has its own.
 MOST_OPEN_STORES = 256
-# What moves a tile's pixels and changes none, in the order in which it is done.
-TURNS = ("horizontal_flip", "vertical_flip", "transpose")
-# The largest factor of saturation, as `colour_jitter`'s of density.
-SATURATION = 1.25
-# The same of brightness: with a tenth more light, a channel burns out in 1 % to 6 % of the pixels of most pictures of
-# tissue, red as a rule, and with a quarter more in 11 % to 65 %.
-BRIGHTNESS = 1.1
-# The largest turn of the hues, in degrees: a sixth of the way from haematoxylin's to eosin's, which are 70 apart. By a
-# quarter, pink stroma comes out orange.
-HUE = 12.0
-# How much of each channel the eye takes for light (ITU-R BT.601).
-LUMA = (0.299, 0.587, 0.114)
-COLOURS = ("hue", "saturation", "brightness")
 
 
 @dataclass(frozen=True)
@@ -237,99 +223,3 @@ def _endless(members: np.ndarray, *, taken: int, seed: tuple[int, int]) -> Gener
             order = np.concatenate([order, np.random.default_rng([*seed, shuffle]).permutation(members)])
         given, order = order[:share], order[share:]
         share = yield given
-
-
-def augment(
-    images: torch.Tensor, names: Sequence[str], generator: torch.Generator, *, of: int, part: slice = slice(None)
-) -> torch.Tensor:
-    """The `models.to_input` of tiles (n, 3, px, px) uint8, each changed by each name with probability ½.
-
-    The batch is `part` of a step of `of` tiles, and what happens to a tile does not depend on how those are parted.
-
-    - `horizontal_flip`, `vertical_flip`: all that the cartography paper has (Methods, Training).
-    - `transpose`: with the flips, it makes all eight symmetries of a square.
-    - `rotation`: by 0 to 3 quarters of a turn, all four alike likely, so by none with probability ¼. Of other angles
-      the corners would have to be made up, and all pixels to be mixed with their neighbours, as no tile's are that is
-      predicted.
-    - `colour_jitter`: scales each tile's distance from white per channel by 0.8-1.25 (its stain's density, roughly).
-    - `hue`, `saturation`, `brightness`: the tile's colours are turned about the axis of grey by up to HUE degrees,
-      their distance from grey is scaled by up to SATURATION, and the light by up to BRIGHTNESS, either way; in this
-      order, and cut off at black and white. (Metastatic origin, 2.2, which says no more than the names.)
-    """
-
-    def chosen() -> torch.Tensor:
-        return torch.rand(of, generator=generator)[part] < 0.5
-
-    turns = [chosen() if name in names else torch.zeros(len(images), dtype=torch.bool) for name in TURNS]
-    if "rotation" in names:
-        turns = _rotated(*turns, torch.randint(4, (of,), generator=generator)[part])
-    batch = models.to_input(_turned(images, torch.stack(turns, dim=1)))
-    if "colour_jitter" in names:
-        scale = torch.exp((torch.rand(of, 3, 1, 1, generator=generator)[part] * 2 - 1) * math.log(1.25))
-        scaled = (1 - batch).mul_(scale.to(batch.device)).neg_().add_(1).clamp_(-1, 1)
-        batch = torch.where(chosen().to(batch.device)[:, None, None, None], scaled, batch)
-    if not set(COLOURS).isdisjoint(names):
-        # From −1 to 1, and 0 for a tile that is not chosen.
-        drawn = [
-            (torch.rand(of, generator=generator)[part] * 2 - 1) * chosen() if name in names else torch.zeros(len(batch))
-            for name in COLOURS
-        ]
-        batch = _coloured(batch, _colour_matrices(*drawn).to(batch.device))
-    return batch
-
-
-def _rotated(
-    horizontal: torch.Tensor, vertical: torch.Tensor, transposed: torch.Tensor, quarters: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """TURNS (n,) bool that do what those given do, and then rotate by quarters of a turn (n,), counterclockwise.
-
-    So tiles are still turned in eight ways at most, and each is moved once. A half turn is both flips; a quarter is a
-    transposition and then a vertical flip, which comes before a transposition as a horizontal one.
-    """
-    half, quarter = quarters >= 2, quarters % 2 == 1
-    horizontal, vertical = horizontal ^ half, vertical ^ half
-    return horizontal ^ (quarter & ~transposed), vertical ^ (quarter & transposed), transposed ^ quarter
-
-
-def _colour_matrices(hue: torch.Tensor, saturation: torch.Tensor, brightness: torch.Tensor) -> torch.Tensor:
-    """What RGB from black is multiplied by, (n, 3, 3), for changes (n,) from −1 to 1, of which 0 is none."""
-    axis = torch.full((3, 3), 1 / 3)
-    angle = (hue * math.radians(HUE))[:, None, None]
-    across = torch.tensor([[0.0, -1, 1], [1, 0, -1], [-1, 1, 0]]) / math.sqrt(3)
-    turned = axis + torch.cos(angle) * (torch.eye(3) - axis) + torch.sin(angle) * across
-    scale = (SATURATION**saturation)[:, None, None]
-    grey = torch.tensor(LUMA).expand(3, 3)
-    return (grey + scale * (torch.eye(3) - grey)) @ turned * (BRIGHTNESS**brightness)[:, None, None]
-
-
-def _coloured(batch: torch.Tensor, matrices: torch.Tensor) -> torch.Tensor:
-    """Network input (n, 3, px, px) with the colours of each tile multiplied by its matrix.
-
-    Channel by channel, which takes half the time of a product of matrices so small, and keeps its 32 bits where
-    products have fewer.
-    """
-    coloured = torch.empty_like(batch)
-    # Black is −1 in network input.
-    shifts = matrices.sum(dim=2) - 1
-    red, green, blue = batch.unbind(1)
-    for channel, row, shift in zip(coloured.unbind(1), matrices.unbind(1), shifts.unbind(1), strict=True):
-        of_red, of_green, of_blue = row[:, :, None, None].unbind(1)
-        torch.mul(red, of_red, out=channel)
-        channel.addcmul_(green, of_green).addcmul_(blue, of_blue).add_(shift[:, None, None])
-    return coloured.clamp_(-1, 1)
-
-
-def _turned(images: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
-    """Tiles flipped and transposed as `turns` (n, 3) bool says, in the order of TURNS.
-
-    Bytes cost a quarter of what network input does; and tiles that are turned alike go together, since on a GPU each
-    call has its price.
-    """
-    pixels = images.permute(0, 2, 3, 1)
-    turned = torch.empty_like(pixels)
-    for turn in torch.unique(turns, dim=0):
-        members = (turns == turn).all(dim=1).nonzero()[:, 0].to(images.device)
-        horizontal, vertical, transposed = turn.tolist()
-        alike = pixels[members].flip([2] * horizontal + [1] * vertical)
-        turned[members] = alike.transpose(1, 2) if transposed else alike
-    return turned.permute(0, 3, 1, 2)
