@@ -103,7 +103,9 @@ def augment(
 
     if not {"scaling", "elastic"}.isdisjoint(names):
         px, nothing = batch.shape[-1], torch.zeros(len(batch), dtype=torch.bool)
-        scaled, factors = (chosen(), 1 + SCALING * spread()) if "scaling" in names else (nothing, torch.ones(len(batch)))
+        scaled, factors = (
+            (chosen(), 1 + SCALING * spread()) if "scaling" in names else (nothing, torch.ones(len(batch)))
+        )
         weights = _knot_weights(px)
         bent, knots = nothing, torch.zeros(len(batch), 2, weights.shape[1], weights.shape[1])
         if "elastic" in names:
@@ -121,9 +123,15 @@ def augment(
         # Each tile has a window of one sheet: normal numbers for every pixel cost more than all else here.
         height, width = batch.shape[2:]
         sheet = torch.randn(2 * height, 2 * width, 3, generator=generator).to(batch.device)
-        corners = torch.stack([torch.randint(side + 1, (of,), generator=generator)[part] for side in (height, width)], 1)
+        corners = torch.stack(
+            [torch.randint(side + 1, (of,), generator=generator)[part] for side in (height, width)], 1
+        )
         batch = _changed(
-            batch, chosen(), partial(_with_noise, sheet=sheet), NOISE * torch.rand(of, generator=generator)[part], corners
+            batch,
+            chosen(),
+            partial(_with_noise, sheet=sheet),
+            NOISE * torch.rand(of, generator=generator)[part],
+            corners,
         )
     return batch
 

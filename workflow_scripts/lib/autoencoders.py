@@ -4,6 +4,7 @@ Source: metastatic origin, 3.2 (64 features); Kingma and Welling, Auto-Encoding 
 no architecture and no loss: what is here is the usual one of strided convolutions, and the evidence lower bound.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -32,47 +33,42 @@ class VariationalAutoencoder(nn.Module):
     """Tiles to the mean and log-variance of their latents, and latents to tiles.
 
     Encoder: for each of CHANNELS a convolution (4 × 4, stride 2), batch normalisation and leaky ReLU (0.2), then one
-    linear layer each for the means and the logarithms of the variances. Decoder: a linear layer, then transposed
-    convolutions of the same sizes with batch normalisation and leaky ReLU, the last with tanh instead, since network
-    input is in [−1, 1]. Random weights come from torch's global generator: seed it first.
+    linear layer each for the means and the logarithms of the variances. Decoder: a linear layer,
+    `growing_layers` and `drawing_layers`. With a `shrink` above 1 tiles are first made smaller, by the means of squares of so many px, and
+    drawn in that size. Random weights come from torch's global generator: seed it first.
 
-    Raises InputError where `tile_px` is no multiple of 16.
+    Raises InputError where `tile_px` is no multiple of 16 times `shrink`.
     """
 
-    def __init__(self, *, tile_px: int, features: int = FEATURES) -> None:
+    def __init__(self, *, tile_px: int, features: int = FEATURES, shrink: int = 1) -> None:
         super().__init__()
-        if tile_px < SHRINKS or tile_px % SHRINKS:
-            raise InputError(
-                f"an autoencoder of tiles of {tile_px} px: expected a multiple of {SHRINKS} px; choose another "
-                "tiles.tile_px"
-            )
         self.features = features
-        self._shape = (CHANNELS[-1], tile_px // SHRINKS, tile_px // SHRINKS)
-        size = self._shape[0] * self._shape[1] * self._shape[2]
-        inward, outward = (3, *CHANNELS), CHANNELS[::-1]
+        self.shape = first_shape(tile_px, shrink=shrink)
+        size = math.prod(self.shape)
         shrinking = [
             layer
-            for entering, leaving in pairwise(inward)
+            for entering, leaving in pairwise((3, *CHANNELS))
             for layer in (_halving(entering, leaving), nn.BatchNorm2d(leaving), nn.LeakyReLU(0.2))
         ]
-        growing = [
-            layer
-            for entering, leaving in pairwise(outward)
-            for layer in (_doubling(entering, leaving), nn.BatchNorm2d(leaving), nn.LeakyReLU(0.2))
-        ]
+        growing = growing_layers()
+        self.reduce = nn.AvgPool2d(shrink)
         self.encoder = nn.Sequential(*shrinking, nn.Flatten())
         self.mean, self.log_variance = nn.Linear(size, features), nn.Linear(size, features)
         self.spread = nn.Linear(features, size)
-        self.decoder = nn.Sequential(*growing, nn.ConvTranspose2d(outward[-1], 3, 4, stride=2, padding=1), nn.Tanh())
+        self.decoder = nn.Sequential(*growing, *drawing_layers())
 
     def encode(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Mean and log-variance, each (n, features), of the latents of network input (n, 3, px, px)."""
-        seen = self.encoder(images)
+        seen = self.encoder(self.reduce(images))
         return self.mean(seen), self.log_variance(seen)
 
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """The means of the latents, (n, features), of network input (n, 3, px, px)."""
+        return self.encode(images)[0]
+
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """The tiles of latents (n, features), as network input (n, 3, px, px)."""
-        return self.decoder(self.spread(latents).reshape(-1, *self._shape))
+        """The tiles of latents (n, features), as network input (n, 3, px / shrink, px / shrink)."""
+        return self.decoder(self.spread(latents).reshape(-1, *self.shape))
 
     def forward(self, images: torch.Tensor, noise: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Tiles drawn again from their latents, and the latents' mean and log-variance.
@@ -119,14 +115,15 @@ class Autoencoding(SlideProblem):
     ) -> torch.Tensor:
         """See `SlideProblem`."""
         noise = torch.randn(self.batch_size, self._features, generator=generator)[self._part].to(given.device)
-        return tile_losses(given, *network(given, noise), kl_weight=self._kl_weight).mean()
+        return tile_losses(self.network.reduce(given), *network(given, noise), kl_weight=self._kl_weight).mean()
 
     def evaluate(self, network: nn.Module, look_up: Callable[[], None]) -> dict[str, float]:
         """See `training.Problem`."""
 
         def losses(images: torch.Tensor) -> torch.Tensor:
             without_noise = torch.zeros(len(images), self._features, device=images.device)
-            return tile_losses(images, *network(images, without_noise), kl_weight=self._kl_weight)[:, None]
+            found = network(images, without_noise)
+            return tile_losses(self.network.reduce(images), *found, kl_weight=self._kl_weight)[:, None]
 
         loss = float(self._of_validation(losses, look_up).double().mean())
         return {"loss": loss if np.isfinite(loss) else float("inf")}
@@ -174,7 +171,8 @@ def build(description: Mapping[str, Any]) -> VariationalAutoencoder:
     """
     if description["backbone"] != BACKBONE:
         raise InputError(f"expected the model of a {BACKBONE}, found one of a {description['backbone']}")
-    network = VariationalAutoencoder(tile_px=description["tile_px"], features=description["features"])
+    sizes = {key: description[key] for key in ("tile_px", "features", "shrink") if key in description}
+    network = VariationalAutoencoder(**sizes)
     return network.to(memory_format=torch.channels_last)
 
 
@@ -201,6 +199,37 @@ def latents(network: VariationalAutoencoder, data: SlideTiles, *, batch_size: in
             seen = models.to_input(recolouring(images.to(device), slides))
             found[members.start : members.stop] = network.encode(seen)[0].float().cpu().numpy()
     return found
+
+
+def first_shape(tile_px: int, *, shrink: int) -> tuple[int, int, int]:
+    """Channels, rows and columns from which `growing_layers` draw a tile of `tile_px` px that is shrunk.
+
+    Raises InputError where `tile_px` is no multiple of 16 times `shrink`.
+    """
+    least = SHRINKS * shrink
+    if tile_px < least or tile_px % least:
+        raise InputError(
+            f"an autoencoder of tiles of {tile_px} px: expected a multiple of {least} px; choose another tiles.tile_px"
+        )
+    return CHANNELS[-1], tile_px // least, tile_px // least
+
+
+def growing_layers() -> list[nn.Module]:
+    """Layers from numbers of `first_shape` to nearly a tile, each of which doubles it; `drawing_layers` end them.
+
+    For each of CHANNELS but the first, from the last on, a transposed convolution (4 × 4, stride 2), batch
+    normalisation and leaky ReLU (0.2).
+    """
+    return [
+        layer
+        for entering, leaving in pairwise(CHANNELS[::-1])
+        for layer in (_doubling(entering, leaving), nn.BatchNorm2d(leaving), nn.LeakyReLU(0.2))
+    ]
+
+
+def drawing_layers() -> list[nn.Module]:
+    """The last transposed convolution, to colours, and tanh, since network input is in [−1, 1]."""
+    return [nn.ConvTranspose2d(CHANNELS[0], 3, 4, stride=2, padding=1), nn.Tanh()]
 
 
 def _halving(entering: int, leaving: int) -> nn.Module:

@@ -23,7 +23,7 @@ from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles
 log = logging.getLogger(__name__)
 
 STATE_FILE = "state.pt"
-# The measures of an evaluation, as `scores.tsv` calls those of the weights that are kept.
+# The measures of an evaluation, as `scores.tsv` calls those of the weights that are kept; others keep their names.
 SCORES = {
     "validation_slide_auc": "validation_auc",
     "validation_tile_auc": "validation_tile_auc",
@@ -237,6 +237,7 @@ def _write_results(
     row = {
         **identity,
         **{column: chosen[measure] for measure, column in SCORES.items() if measure in chosen},
+        **{name: value for name, value in chosen.items() if name.startswith("validation_") and name not in SCORES},
         "evaluation": chosen["evaluation"],
         "evaluations": len(trained.curve),
         "train_slides": len(training.slides),

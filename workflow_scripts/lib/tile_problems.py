@@ -68,11 +68,15 @@ class SlideProblem(ABC):
     def evaluate(self, network: nn.Module, look_up: Callable[[], None]) -> dict[str, float]:
         """See `training.Problem`."""
 
+    def kinds(self) -> np.ndarray:
+        """What balanced batches have as many tiles of: a number for each training tile, (n,); its class."""
+        return self._training.labels
+
     def batches(self, first_step: int) -> Iterator[Batch]:
         """See `training.Problem`."""
         options: dict[str, Any] = {"seed": self._seed, "first_step": first_step, "part": self._part}
         plan = (
-            balanced_batches(self._training.labels, self.batch_size, **options)
+            balanced_batches(self.kinds(), self.batch_size, **options)
             if self._balanced
             else batches(self.n_examples, self.batch_size, **options)
         )

@@ -88,9 +88,10 @@ class Problem(Protocol):
         """
 
     def evaluate(self, network: nn.Module, look_up: Callable[[], None]) -> dict[str, float]:
-        """Measures on the validation set, `loss` and any others of HIGHER_IS_BETTER; a loss of infinity is divergence.
+        """Measures on the validation set, `loss` and any others; a loss of infinity is divergence.
 
-        `network` has the averaged weights. `look_up` is called after each batch.
+        Those of HIGHER_IS_BETTER may decide when the rate decays, when training stops, and what is kept. `network` has
+        the averaged weights. `look_up` is called after each batch.
         """
 
 

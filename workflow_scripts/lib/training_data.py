@@ -2,10 +2,11 @@
 
 import hashlib
 import os
-from collections.abc import Generator, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from workflow_scripts.lib.tile_sources import TileSource
 
 # File handles are few on clusters (1,024 by default), and every worker has its own.
 MOST_OPEN_STORES = 256
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -122,40 +124,64 @@ def sample_tiles(
             for number, (slide, of) in enumerate(zip(slides, groups, strict=True))
             if of == group
         }
-        left = most
-        fewest_first = sorted(lots, key=lambda number: (len(lots[number]), _lot(seed, slides[number].slide_id)))
-        for done, number in enumerate(fewest_first):
-            share = min(len(lots[number]), left // (len(lots) - done))
-            left -= share
+        available = {number: len(of_slide) for number, of_slide in lots.items()}
+        for number, share in _even_shares(available, most, lambda number: _lot(seed, slides[number].slide_id)).items():
             drawn = sorted(range(len(lots[number])), key=lots[number].__getitem__)[:share]
             sampled[number] = np.sort(np.array(drawn, np.int64))
     return [replace(slide, sampled=positions) for slide, positions in zip(slides, sampled, strict=True)]
 
 
 def sample_classes(
-    sets: Mapping[str, Sequence[LabelledSlide]], *, most: int, seed: int
+    sets: Mapping[str, Sequence[LabelledSlide]],
+    *,
+    most: int,
+    seed: int,
+    centres: Mapping[str, Sequence[str]] | None = None,
 ) -> dict[str, list[LabelledSlide]]:
     """The slides of some sets with equally many tiles sampled of each class: at most `most`, or as the rarest has.
 
-    The label of each slide is of its tiles, (n,). They are drawn from all slides of all sets alike, so that a slide
-    gives what share it has of its class: of each class the tiles with the lowest hashes of seed, slide, column and row.
-    So whoever learns from these slides, in whichever way, sees these tiles. Paper: cross-cancer transfer, 3.2 ("we
-    randomly sampled 300,000 cancerous tiles and 300,000 non-cancerous tiles").
+    The label of each slide is of its tiles, (n,), and negative for tiles of no class, which are not drawn. They are
+    drawn from all slides of all sets alike, so that a slide gives what share it has of its class: of each class the
+    tiles with the lowest hashes of seed, slide, column and row. So whoever learns from these slides, in whichever way,
+    sees these tiles. Paper: cross-cancer transfer, 3.2 ("we randomly sampled 300,000 cancerous tiles and 300,000
+    non-cancerous tiles").
+
+    centres: of each set the centre of each slide. Those that have a class share evenly in its tiles, and one that has
+    fewer gives all. None: all are of one. Paper: neural image compression, 2.
     """
     slides = [slide for of in sets.values() for slide in of]
+    centre_of = [centre for name, of in sets.items() for centre in (centres[name] if centres else [""] * len(of))]
     lots = [
         np.array([int.from_bytes(_lot(seed, slide.slide_id, *place)[:8]) for place in seen], np.uint64)
         for slide, (seen, _) in zip(slides, (tile_sources.places(slide.source) for slide in slides), strict=True)
     ]
     every, labels = (np.concatenate(parts) for parts in (lots, [slide.label for slide in slides]))
-    of_classes = [np.flatnonzero(labels == label) for label in np.unique(labels)]
-    number = min(most, *map(len, of_classes))
+    of_centre = np.repeat(centre_of, list(map(len, lots)))
+    of_classes = [np.flatnonzero(labels == label) for label in np.unique(labels[labels >= 0])]
+    number = min([most, *map(len, of_classes)])
     drawn = np.zeros(len(every), bool)
     for members in of_classes:
-        drawn[members[np.argsort(every[members], kind="stable")[:number]]] = True
+        found, counts = np.unique(of_centre[members], return_counts=True)
+        available = dict(zip(found.tolist(), counts.tolist(), strict=True))
+        for centre, share in _even_shares(available, number, lambda centre: _lot(seed, centre)).items():
+            of_both = members[of_centre[members] == centre]
+            drawn[of_both[np.argsort(every[of_both], kind="stable")[:share]]] = True
     of_slides = np.split(drawn, np.cumsum([len(of_slide) for of_slide in lots])[:-1])
     sampled = iter([replace(slide, sampled=np.flatnonzero(of)) for slide, of in zip(slides, of_slides, strict=True)])
     return {name: [next(sampled) for _ in of] for name, of in sets.items()}
+
+
+def _even_shares(available: Mapping[Key, int], most: int, lot: Callable[[Key], bytes]) -> dict[Key, int]:
+    """How many each gives of what is available of it, so that together they give `most` and none much more than others.
+
+    One that has fewer gives all. Where a rest is left, those that have more, and of equals those of the higher lot,
+    give one more.
+    """
+    left, shares = most, {}
+    for done, key in enumerate(sorted(available, key=lambda key: (available[key], lot(key)))):
+        shares[key] = min(available[key], left // (len(available) - done))
+        left -= shares[key]
+    return shares
 
 
 def _lot(*named: object) -> bytes:
