@@ -16,7 +16,7 @@ from workflow_scripts.lib import encoders, feeding, grids, inference, models, ti
 from workflow_scripts.lib.encoders import Encoder
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.grids import Band, Shape
-from workflow_scripts.lib.orientations import ORIENTATIONS, turned
+from workflow_scripts.lib.orientations import turned
 from workflow_scripts.lib.recolouring import Recolouring
 from workflow_scripts.lib.tile_sources import TileSource
 

@@ -1,10 +1,10 @@
 """Compressed slides: what an encoder makes of each patch, where it lies on the slide, and the file that keeps it.
 
-A chunk's file has a group per slide with `grid` (orientations, C, H, W) float16, C numbers for each patch, 0 where there
-is no tissue, and `tissue` (H, W) bool, where there is. H and W are the rows and columns of the slide's lattice, times
-the patches that a tile is cut into along a side. In orientation k patches were turned in the k-th way before they were
-encoded (`orientations`), and lie where they lie on the slide. A slide without tiles has no group. Attributes of a
-group: slide_id, patch_px, mpp, tile_px, patch_level0_px (where known) and slide_mpp.
+A chunk's file has a group per slide with `grid` (orientations, C, H, W) float16, C numbers for each patch and 0 where
+there is no tissue, and `tissue` (H, W) bool. H and W are the rows and columns of the slide's lattice, times the patches
+that a tile is cut into along a side. In orientation k patches were turned in the k-th way before they were encoded
+(`orientations`), and lie where they lie on the slide. A slide without tiles has no group. Attributes of a group:
+slide_id, tile_px, patch_px, mpp, slide_mpp and patch_level0_px.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -83,16 +83,18 @@ def write_slide(
 
 
 def list_slides(paths: Iterable[str | Path]) -> dict[str, Place]:
-    """The slides of some files, by their ids, in the files' order. Raises InputError when a file is not one of grids."""
+    """The slides of some files by their ids, in the files' order. Raises InputError when a file is not one of grids."""
     found = {}
     for path in map(Path, paths):
         try:
             with h5py.File(path, "r", locking=False) as file:
                 for slide_id, group in file.items():
+                    if not isinstance(group, h5py.Group) or not {"grid", "tissue"} <= set(group):
+                        raise InputError(f"{path}: expected a file of grids, found {slide_id} in it; compress again")
                     attributes = {name: _plain(value) for name, value in group.attrs.items()}
                     found[slide_id] = Place(path, slide_id, Shape(*group["grid"].shape), attributes)
-        except (OSError, KeyError) as error:
-            raise InputError(f"{path}: expected a file of grids ({error}); delete it, and compress again") from None
+        except OSError as error:
+            raise InputError(f"{path}: expected a file of grids, found another ({error}); compress again") from None
     return found
 
 

@@ -1,4 +1,4 @@
-"""From tile probabilities to positive tiles, slide scores and areas under the ROC curve."""
+"""From tile probabilities to positive tiles and slide scores; areas under the ROC curve, rank correlation, C-index."""
 
 import numpy as np
 
@@ -39,3 +39,29 @@ def macro_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     found = [auc(labels == number, column) for number, column in enumerate(np.asarray(probabilities).T)]
     defined = [value for value in found if not np.isnan(value)]
     return float(np.mean(defined)) if defined else float("nan")
+
+
+def spearman(values: np.ndarray, predicted: np.ndarray) -> float:
+    """Spearman's rank correlation of two (n,), ties sharing a rank; NaN where either has one value alone, or none."""
+    # Here, because most jobs that read tiles need no correlation.
+    from scipy.stats import spearmanr
+
+    if min(len(np.unique(values)), len(np.unique(predicted))) < 2:
+        return float("nan")
+    return float(spearmanr(values, predicted).statistic)
+
+
+def c_index(times: np.ndarray, events: np.ndarray, risks: np.ndarray) -> float:
+    """The chance that of two patients the one who died earlier had the higher risk (Harrell's C); 0.5 is none.
+
+    times, events (1 for a death, 0 for censored) and risks: (n,). Pairs with equal risks count half; those of which it
+    is not known who died first do not count; NaN where there is no other pair.
+    """
+    # Here, because the import takes a second and most jobs that read tiles need no follow-up.
+    from lifelines.utils import concordance_index
+
+    try:
+        # It asks for what is high for who lives long.
+        return float(concordance_index(times, -np.asarray(risks), events))
+    except ZeroDivisionError:
+        return float("nan")

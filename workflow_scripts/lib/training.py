@@ -293,14 +293,16 @@ def train(
     return Trained(state.best_weights, _mark_chosen(state.curve, schedule.checkpoint_on))
 
 
-def make_fabric(*, precision: str = "auto", threads: int) -> Fabric:
+def make_fabric(*, precision: str = "auto", threads: int, most_gpus: int | None = None) -> Fabric:
     """All visible GPUs (see `devices`) with mixed precision, or the CPU in 32 bits with a fixed number of threads.
+
+    most_gpus: how many are used at most; None for all.
 
     With more than one GPU the script of this process is started again for each of the others. Sums in torch change with
     the number of threads, so it is the caller's constant.
     """
     torch.backends.cudnn.deterministic = True
-    gpus = torch.cuda.device_count()
+    gpus = torch.cuda.device_count() if most_gpus is None else min(torch.cuda.device_count(), most_gpus)
     if precision == "auto":
         # GPUs before Ampere only emulate bfloat16, and have float16 in hardware.
         has_bf16 = gpus and torch.cuda.is_bf16_supported(including_emulation=False)
