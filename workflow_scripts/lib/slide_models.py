@@ -32,6 +32,8 @@ MEASURES = {"class": "slide_auc", "number": "spearman", "survival": "c_index"}
 SCORES = {"class": "validation_auc", "number": "validation_spearman", "survival": "validation_c_index"}
 # Columns of a target's table that hold what a slide of each kind is to be.
 LABELS = {"class": ["value"], "number": ["value"], "survival": ["time", "event"]}
+# Columns of a target's table that stay text, whatever they look like.
+TEXT = ("cohort", "slide_id", "patient_id", "reason")
 # The parts that a model does not learn from.
 ROLES = ("validation", "test")
 # Slides between two lines of progress.

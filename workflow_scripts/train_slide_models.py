@@ -1,0 +1,23 @@
+"""Train the models of a target on the grids of an encoder."""
+
+from pathlib import Path
+
+from workflow_scripts.lib import files, slide_models
+from workflow_scripts.lib.journal import logging_to
+
+with logging_to(snakemake.log[0]):
+    asked = snakemake.params
+    slide_models.train_slide_models(
+        # The first file is model_1's.
+        Path(snakemake.output.weights[0]).parents[1],
+        target=snakemake.wildcards.target,
+        encoder=snakemake.wildcards.encoder,
+        kind=asked.kind,
+        classes=asked.classes,
+        slides=files.read_table(snakemake.input.slides, text=slide_models.TEXT),
+        grid_files={cohort: snakemake.input[f"{cohort}_grids"] for cohort in asked.cohorts},
+        network=asked.network,
+        settings=asked.training,
+        seed=asked.seed,
+        code_version=asked.code,
+    )
