@@ -28,7 +28,7 @@ def random_encoder(px: int = PX) -> encoders.Encoder:
     """An encoder of several tasks with random weights."""
     description = {
         "backbone": "multitask_encoder", "features": FEATURES, "tile_px": px, "shrink": 1, "mpp": 0.5, "stain": None,
-        "tasks": {},
+        "tasks": {"tumour": ["no", "yes"]},
     }  # fmt: skip
     return encoders.Encoder(encoders.build(description).eval(), description)
 

@@ -1,4 +1,4 @@
-"""The peak memory of compressing a slide, and one four times as large, in eight orientations; a process of its own each.
+"""The peak memory of compressing a slide, and one four times as large, each by a process of its own.
 
 Without arguments it measures; with a folder of a slide's store and its encoder it compresses the slide.
 """

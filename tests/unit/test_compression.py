@@ -22,7 +22,7 @@ class Sketch(torch.nn.Module):
         super().__init__()
         self.factor = torch.nn.Parameter(torch.tensor(factor))
 
-    def forward(self, batch):
+    def embed(self, batch):
         red, ramp = batch[:, 0], torch.linspace(-1, 1, batch.shape[-1])
         found = [red, red * ramp, red * ramp[:, None], red * ramp * ramp[:, None]]
         return torch.stack([each.mean(dim=(1, 2)) for each in found], dim=1) * self.factor
@@ -85,7 +85,7 @@ def test_each_patch_is_encoded_where_it_lies_and_the_rest_is_zero(trained, tmp_p
         pixels = np.empty((len(store), PX, PX, 3), np.uint8)
         store.read(range(len(store)), pixels)
         columns, rows = store.coords.T
-    expected = Sketch()(models.to_input(torch.from_numpy(pixels).permute(0, 3, 1, 2))).detach().numpy()
+    expected = Sketch().embed(models.to_input(torch.from_numpy(pixels).permute(0, 3, 1, 2))).detach().numpy()
     np.testing.assert_allclose(values[:, rows, columns].T, expected, atol=1e-3)
     assert np.array_equal(np.argwhere(tissue), np.stack([rows, columns], axis=1))
     assert not values[:, ~tissue].any()
@@ -153,7 +153,7 @@ def test_slides_are_recoloured_as_models_see_them(tmp_path):
     place = compress(tmp_path / "grids.h5", recoloured, folder=folder, stain={"method": "macenko"})["s"]
     with tiles.open_store(source.store) as store:
         seen = [stains.recolour(tiles.decode(store.encoded(tile)), normalisation(stains.MACENKO)) for tile in (0, 1)]
-    expected = Sketch()(models.to_input(torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2))).detach().numpy()
+    expected = Sketch().embed(models.to_input(torch.from_numpy(np.stack(seen)).permute(0, 3, 1, 2))).detach().numpy()
     np.testing.assert_allclose(grids.read_grid(place, 0)[0][:, 0].T, expected, atol=0.01)
 
 

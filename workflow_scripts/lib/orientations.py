@@ -2,7 +2,7 @@
 
 import torch
 
-from workflow_scripts.lib.training_data import TURNS
+from workflow_scripts.lib.augmentations import TURNS
 
 ORIENTATIONS = 2 ** len(TURNS)
 
@@ -10,7 +10,7 @@ ORIENTATIONS = 2 ** len(TURNS)
 def turned(squares: torch.Tensor, orientation: int) -> torch.Tensor:
     """Squares or layouts (..., height, width), turned in the way of a number from 0 to 7; 0 leaves them as they are.
 
-    Its binary digits, the lowest first, say for each of `training_data.TURNS` whether it is done, in their order: 1 is
+    Its binary digits, the lowest first, say for each of `augmentations.TURNS` whether it is done, in their order: 1 is
     a horizontal flip, 2 a vertical one, 4 a transposition, 7 all three.
     """
     horizontal, vertical, transposed = (bool(orientation >> digit & 1) for digit in range(len(TURNS)))

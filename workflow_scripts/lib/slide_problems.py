@@ -12,12 +12,13 @@ from lightning_fabric import Fabric
 from torch import nn
 
 from workflow_scripts.lib import feeding, grids, scores
+from workflow_scripts.lib.augmentations import TURNS
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.grids import Place
 from workflow_scripts.lib.orientations import turned
 from workflow_scripts.lib.partial_likelihood import Ties, negative_log_likelihood
 from workflow_scripts.lib.slide_networks import SlideNetwork
-from workflow_scripts.lib.training_data import TURNS, balanced_batches, batches
+from workflow_scripts.lib.training_data import balanced_batches, batches
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Batch(NamedTuple):
 class GridProblem(ABC):
     """Learning from compressed slides: a `training.Problem` but for the loss and what it is judged by.
 
-    l2: weight of the squared weights of the convolutions in the loss. augmentations: of `training_data.TURNS`, by which
+    l2: weight of the squared weights of the convolutions in the loss. augmentations: of `augmentations.TURNS`, by which
     training slides are turned as they are, each with probability ½, beside the orientation of their patches; seed: of
     the order of slides, and of the turns.
 
