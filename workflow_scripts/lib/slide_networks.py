@@ -7,6 +7,23 @@ from torch import nn
 STRIDES = (2, 2, 2, 2, 2, 2, 1, 1)
 # Not in the text; that of the published encoder.
 SLOPE = 0.2
+# Share of a batch in the running mean and variance; torch's default.
+MOMENTUM = 0.1
+
+
+class Normalisation(nn.BatchNorm1d):
+    """Batch normalisation whose running mean and variance are, at first, the averages over all batches so far.
+
+    Else they would keep a tenth of the values that they began with, 0 and 1, after 22 steps, which with few slides are
+    several epochs: eight layers deep, a network that has learnt much then says the same of every slide, and the learning
+    rate falls on a plateau that is none.
+    """
+
+    def forward(self, cells: torch.Tensor) -> torch.Tensor:
+        """Cells (n, features) normalised; in training by their own mean and variance."""
+        if self.training:
+            self.momentum = max(MOMENTUM, 1 / (1 + int(self.num_batches_tracked)))
+        return super().forward(cells)
 
 
 class SeparableConvolution(nn.Module):
@@ -23,7 +40,7 @@ class SeparableConvolution(nn.Module):
         self.depthwise = nn.Conv2d(entering, entering, 3, stride=stride, padding=1, groups=entering, bias=False)
         # A pointwise convolution is a dense layer of each cell.
         self.pointwise = nn.Linear(entering, leaving, bias=False)
-        self.normalisation = nn.BatchNorm1d(leaving)
+        self.normalisation = Normalisation(leaving)
         self.activation = nn.LeakyReLU(SLOPE)
         self.dropout = nn.Dropout2d(dropout)
 
@@ -59,7 +76,7 @@ class SlideNetwork(nn.Module):
             for width, stride in zip(entering, STRIDES, strict=True)
         )
         self.dense = nn.Sequential(
-            nn.Linear(filters, filters, bias=False), nn.BatchNorm1d(filters), nn.LeakyReLU(SLOPE)
+            nn.Linear(filters, filters, bias=False), Normalisation(filters), nn.LeakyReLU(SLOPE)
         )
         self.output = nn.Linear(filters, outputs)
 
