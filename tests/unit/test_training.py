@@ -8,7 +8,6 @@ import sys
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import get_args
 
 import numpy as np
 import pytest
@@ -18,17 +17,14 @@ from processes import one_process
 from stores import make_store
 
 from workflow_scripts.lib import (
-    augmentations,
     files,
     interruption,
     models,
-    stains,
     tile_models,
     tile_problems,
     training,
     training_data,
 )
-from workflow_scripts.lib.configuration import Augmentation
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.interruption import Interrupted
 from workflow_scripts.lib.scores import macro_auc
@@ -607,144 +603,6 @@ def test_the_shares_of_two_processes_make_the_batch_of_one():
     )
     for _ in range(4):
         assert sorted(next(whole)) == sorted(next(halves[0]) + next(halves[1]))
-
-
-def test_flips_move_pixels_and_change_none():
-    images = torch.arange(3 * 4 * 4 * 5, dtype=torch.uint8).reshape(5, 3, 4, 4)
-    flips = ["horizontal_flip", "vertical_flip"]
-    flipped, batch = (
-        augmentations.augment(images, flips, torch.Generator().manual_seed(0), of=5),
-        models.to_input(images),
-    )
-    assert not torch.equal(flipped, batch)
-    assert torch.equal(flipped.flatten(1).sort().values, batch.flatten(1).sort().values)
-
-
-def test_without_augmentation_a_batch_is_as_it_was():
-    images = torch.randint(0, 256, (2, 3, 4, 4), dtype=torch.uint8)
-    assert torch.equal(augmentations.augment(images, [], torch.Generator(), of=2), models.to_input(images))
-
-
-@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_tiles_are_turned_and_recoloured_as_they_would_be_one_change_after_another(layout):
-    """To the bit: bytes that are turned and become input are input that is turned."""
-    images = torch.randint(0, 256, (40, 3, 6, 6), dtype=torch.uint8).contiguous(memory_format=layout)
-    names = ["transpose", "colour_jitter", "horizontal_flip", "vertical_flip"]
-    found = augmentations.augment(images, names, torch.Generator().manual_seed(5), of=40)
-    generator, expected = torch.Generator().manual_seed(5), models.to_input(images)
-    for change in (lambda x: x.flip(3), lambda x: x.flip(2), lambda x: x.transpose(2, 3)):
-        chosen = torch.rand(40, generator=generator) < 0.5
-        expected = torch.where(chosen[:, None, None, None], change(expected), expected)
-    scale = torch.exp((torch.rand(40, 3, 1, 1, generator=generator) * 2 - 1) * math.log(1.25))
-    chosen = torch.rand(40, generator=generator) < 0.5
-    recoloured = (1 - (1 - expected) * scale).clamp(-1, 1)
-    assert torch.equal(found, torch.where(chosen[:, None, None, None], recoloured, expected))
-    assert found.is_contiguous(memory_format=torch.channels_last)
-
-
-def test_a_rotation_is_one_of_the_four_quarter_turns_alike_likely_whatever_else_turns_the_tile():
-    images = torch.randint(0, 256, (1, 3, 6, 6), dtype=torch.uint8).expand(4000, 3, 6, 6)
-    turned = augmentations.augment(images, ["rotation"], torch.Generator().manual_seed(1), of=4000)
-    expected = [torch.rot90(models.to_input(images[:1]), quarters, dims=(2, 3)) for quarters in range(4)]
-    counts = [(turned == one).flatten(1).all(dim=1).sum() for one in expected]
-    assert sum(counts) == 4000
-    assert min(counts) > 900
-    names = ["rotation", "vertical_flip", "transpose", "horizontal_flip"]
-    found = augmentations.augment(images[:200], names, torch.Generator().manual_seed(2), of=200)
-    generator, expected = torch.Generator().manual_seed(2), models.to_input(images[:200])
-    for change in (lambda x: x.flip(3), lambda x: x.flip(2), lambda x: x.transpose(2, 3)):
-        chosen = torch.rand(200, generator=generator) < 0.5
-        expected = torch.where(chosen[:, None, None, None], change(expected), expected)
-    quarters = torch.randint(4, (200,), generator=generator).tolist()
-    assert torch.equal(
-        found, torch.stack([torch.rot90(x, k, dims=(1, 2)) for x, k in zip(expected, quarters, strict=True)])
-    )
-
-
-COLOURS = ["saturation", "brightness", "hue"]
-
-
-def coloured(images: torch.Tensor, *names: str, seed: int = 0, part: slice = slice(None)) -> torch.Tensor:
-    """Tiles after augmentation as RGB from 0 to 1, (n, height, width, 3)."""
-    found = augmentations.augment(images[part], names, torch.Generator().manual_seed(seed), of=len(images), part=part)
-    return (found.permute(0, 2, 3, 1) + 1) / 2
-
-
-def of_one_colour(*rgb: int, tiles: int = 2000) -> torch.Tensor:
-    return torch.tensor(rgb, dtype=torch.uint8)[None, :, None, None].expand(tiles, 3, 1, 1)
-
-
-@pytest.mark.parametrize("name", COLOURS)
-def test_half_of_the_tiles_keep_their_colours_and_all_pixels_of_a_tile_change_alike(name):
-    images = of_one_colour(150, 90, 160)
-    kept = (coloured(images, name) - images.permute(0, 2, 3, 1) / 255).abs().amax(dim=(1, 2, 3)) < 1e-6
-    assert kept.float().mean() == pytest.approx(0.5, abs=0.04)
-    wide = of_one_colour(150, 90, 160, tiles=50).expand(50, 3, 4, 4)
-    found = coloured(wide, name, seed=3)
-    assert torch.equal(found, found[:, :1, :1].expand_as(found))
-
-
-@pytest.mark.parametrize("name", ["saturation", "hue"])
-def test_grey_stays_grey_under_saturation_and_hue(name):
-    images = of_one_colour(97, 97, 97)
-    torch.testing.assert_close(coloured(images, name), images.permute(0, 2, 3, 1) / 255, atol=1e-6, rtol=0)
-
-
-def test_saturation_scales_the_distance_from_grey_of_the_same_light():
-    images = of_one_colour(150, 90, 160)
-    found, before = coloured(images, "saturation")[:, 0, 0], images[0, :, 0, 0] / 255
-    light = before @ torch.tensor([0.299, 0.587, 0.114])
-    factors = (found - light) / (before - light)
-    torch.testing.assert_close(factors, factors[:, :1].expand(-1, 3), atol=1e-4, rtol=0)
-    assert 1 / 1.25 - 1e-4 < factors.min() < 0.81
-    assert 1.24 < factors.max() < 1.25 + 1e-4
-
-
-def test_brightness_scales_the_light_and_burns_out_at_white():
-    images = of_one_colour(150, 90, 160)
-    factors = coloured(images, "brightness")[:, 0, 0] / (images[0, :, 0, 0] / 255)
-    torch.testing.assert_close(factors, factors[:, :1].expand(-1, 3), atol=1e-4, rtol=0)
-    assert 1 / 1.1 - 1e-4 < factors.min() < 0.915
-    assert 1.095 < factors.max() < 1.1 + 1e-4
-    assert coloured(of_one_colour(250, 90, 160), "brightness").max() == 1
-
-
-def test_hue_turns_colours_about_the_axis_of_grey_and_keeps_their_distance_from_it():
-    images = of_one_colour(150, 90, 160)
-    found, before = coloured(images, "hue")[:, 0, 0], images[0, :, 0, 0] / 255
-    torch.testing.assert_close(found.mean(dim=1), before.mean().expand(2000), atol=1e-6, rtol=0)
-    away, was = found - found.mean(dim=1, keepdim=True), before - before.mean()
-    torch.testing.assert_close(away.norm(dim=1), was.norm().expand(2000), atol=1e-5, rtol=0)
-    angles = torch.rad2deg(torch.arccos((away @ was / was.norm() ** 2).clamp(-1, 1)))
-    assert 11.7 < angles.max() < 12.1
-    # Both ways about: towards red, and towards blue.
-    assert (found[:, 0] - before[0] > 0.01).any()
-    assert (found[:, 2] - before[2] > 0.01).any()
-
-
-def test_published_stains_are_six_times_as_far_apart_as_hues_are_turned():
-    def hue(stain: np.ndarray) -> float:
-        red, green, blue = np.exp(-stain)
-        return math.degrees(math.atan2(math.sqrt(3) * (green - blue), 2 * red - green - blue))
-
-    haematoxylin, eosin = map(hue, np.array(stains.PUBLISHED.vectors))
-    assert (eosin - haematoxylin) % 360 == pytest.approx(6 * augmentations.HUE, abs=3)
-
-
-def test_what_happens_to_a_tile_does_not_depend_on_how_a_step_is_parted():
-    images = torch.randint(0, 256, (9, 3, 4, 4), dtype=torch.uint8)
-    names = ["horizontal_flip", "rotation", "colour_jitter", *COLOURS]
-    whole = coloured(images, *names)
-    for rank in (0, 1):
-        part = slice(rank, None, 2)
-        torch.testing.assert_close(coloured(images, *names, part=part), whole[part], atol=1e-6, rtol=0)
-
-
-def test_every_augmentation_that_the_configuration_knows_changes_tiles_in_a_way_of_its_own():
-    images = torch.randint(30, 220, (64, 3, 4, 4), dtype=torch.uint8)
-    found = [coloured(images, name) for name in ("none", *get_args(Augmentation))]
-    for number, one in enumerate(found):
-        assert not any(torch.allclose(one, other, atol=1e-3) for other in found[:number])
 
 
 def row(evaluation: int, auc: float, loss: float) -> dict[str, float]:

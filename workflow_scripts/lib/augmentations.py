@@ -28,9 +28,9 @@ LUMA = (0.299, 0.587, 0.114)
 COLOURS = ("hue", "saturation", "brightness")
 # A tile is larger or smaller by up to this share (the survey: 0.8 to 1.2).
 SCALING = 0.2
-# Standard deviation of the shifts of an elastic deformation, and how far (the sigma of a Gaussian) neighbours are shifted
-# alike, in px: the survey's alpha of 80 to 120 and sigma of 9 to 11 at their means, 100 / sqrt(3) / (2 sqrt(pi) 10). It
-# has tiles of 0.5 um/px too. KNOTS_PX apart are the random numbers; closer ones make no difference that is seen.
+# Standard deviation of the shifts of an elastic deformation, and how far (the sigma of a Gaussian) neighbours are
+# shifted alike, in px: the survey's alpha of 80 to 120 and sigma of 9 to 11 at their means, 100 / √3 / (2 √π · 10). It
+# has tiles of 0.5 µm/px too. The random numbers are KNOTS_PX apart, which is close enough for a field so smooth.
 ELASTIC, ELASTIC_SIGMA, KNOTS_PX = 1.63, 10.0, 8
 # The largest factor of the distance from the tile's mean grey (the survey: 0.65 to 1.35).
 CONTRAST = 1.35
@@ -40,10 +40,10 @@ HED = {"hed_light": 0.05, "hed_strong": 0.2}
 STAINS = ((0.65, 0.70, 0.29), (0.07, 0.99, 0.11), (0.27, 0.57, 0.78))
 # Mean intensities, from black to white, between which a tile has stains to speak of (the published pipeline).
 STAINED = (0.15, 0.85)
-# The largest sigma of a Gaussian blur in px: at 0.5 um/px, nuclei keep their outlines and lose their texture. And the
+# The largest sigma of a Gaussian blur in px: at 0.5 µm/px, nuclei keep their outlines and lose their texture. And the
 # pixels that count, to either side.
 BLUR, BLUR_REACH = 1.5, 4
-# The largest standard deviation of noise (the survey: 0.1), of values from -1 to 1: 13 grey levels.
+# The largest standard deviation of noise (the survey: 0.1), of values from −1 to 1: 13 grey levels.
 NOISE = 0.1
 
 
@@ -70,12 +70,13 @@ def augment(
       smooth random field (ELASTIC); what is missing at the edges is reflected. Both are one step, so that pixels are
       mixed with their neighbours once.
     - `contrast`: the distance from the tile's mean grey is scaled by up to CONTRAST, either way.
-    - `hed_light`, `hed_strong`: the density of each of the STAINS, v, becomes v (1 + a) + b, with a and b drawn for each
-      up to HED, either way; of tiles whose mean intensity is in STAINED. Density is here the logarithm of 2 + intensity,
-      as in the scikit-image of the time (before 0.18), by which the published ranges were chosen: by today's, which has
-      that of the intensity alone, and relative to one of 10⁻⁶, the same ranges change colours twice as much.
+    - `hed_light`, `hed_strong`: the density of each of the STAINS, v, becomes v (1 + a) + b, with a and b drawn for
+      each up to HED, either way; of tiles whose mean intensity is in STAINED. Density is −log(2 + intensity), as in the
+      scikit-image by which the published ranges were chosen: by today's, which leaves out the 2, they change colours
+      twice as much.
     - `blur`: by a Gaussian of a sigma up to BLUR.
-    - `noise`: normal, of a standard deviation up to NOISE; each pixel and channel by itself.
+    - `noise`: normal, of a standard deviation up to NOISE, for each pixel and channel. Tiles have windows of one sheet
+      of noise, of which two may be the same.
     """
 
     def chosen() -> torch.Tensor:
@@ -120,7 +121,7 @@ def augment(
     if "blur" in names:
         batch = _changed(batch, chosen(), _blurred, BLUR * torch.rand(of, generator=generator)[part])
     if "noise" in names:
-        # Each tile has a window of one sheet: normal numbers for every pixel cost more than all else here.
+        # Normal numbers for every pixel of every tile are slow to draw, and on a GPU to move there.
         height, width = batch.shape[2:]
         sheet = torch.randn(2 * height, 2 * width, 3, generator=generator).to(batch.device)
         corners = torch.stack(

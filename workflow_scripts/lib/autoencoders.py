@@ -33,8 +33,8 @@ class VariationalAutoencoder(nn.Module):
     """Tiles to the mean and log-variance of their latents, and latents to tiles.
 
     Encoder: for each of CHANNELS a convolution (4 × 4, stride 2), batch normalisation and leaky ReLU (0.2), then one
-    linear layer each for the means and the logarithms of the variances. Decoder: a linear layer,
-    `growing_layers` and `drawing_layers`. With a `shrink` above 1 tiles are first made smaller, by the means of squares of so many px, and
+    linear layer each for the means and the logarithms of the variances. Decoder: a linear layer, `growing_layers` and
+    `drawing_layers`. With a `shrink` above 1 tiles are first made smaller, by the means of squares of so many px, and
     drawn in that size. Random weights come from torch's global generator: seed it first.
 
     Raises InputError where `tile_px` is no multiple of 16 times `shrink`.

@@ -1,4 +1,4 @@
-"""How encoders of patches are trained: on several tasks at once, or without labels; and the patches that they learn from.
+"""How encoders of patches are trained, on several tasks at once or without labels, and what they learn from.
 
 Source: neural image compression, 2 (data) and 3 (training).
 """
@@ -83,9 +83,9 @@ class Multitask(SlideProblem):
 class Bigan(SlideProblem):
     """Setting encoder and generator against a discriminator (see `encoders.BiGAN`). Labels count for nothing.
 
-    Both sides take a step at once, by one optimiser. Its one measure is how unlike validation patches what the generator
-    draws from their features is: the mean squared difference of network input. Neither side is trained for that, and it
-    has no chance in it; the losses of the two say only which is ahead.
+    Both sides take a step at once, by one optimiser. Its one measure is how much what the generator draws from the
+    features of validation patches differs from these: the mean squared difference of network input. Neither side is
+    trained for that, and it has no chance in it; the losses of the two say only which is ahead.
     """
 
     def share_loss(

@@ -30,7 +30,7 @@ PAIR_UNITS = 256
 
 @dataclass(frozen=True)
 class Encoder:
-    """A network that embeds patches, in evaluation mode on the CPU as it is read, and its description (`model.json`)."""
+    """A network that embeds patches, and its description (`model.json`)."""
 
     network: nn.Module
     description: dict[str, Any]
@@ -114,7 +114,7 @@ class BiGAN(nn.Module):
     The encoder is a `PatchEncoder`; the generator draws as the autoencoder does, from codes of normal numbers, patches
     that are shrunk as the encoder's; the discriminator looks at a patch by convolutions of half the filters without
     normalisation, of which batches of drawn and of true patches would tell it the source, and at its code by a dense
-    layer, and then at both. Source: Donahue et al., Adversarial Feature Learning, 2017. Paper: 4.5, which gives no sizes.
+    layer, and then at both. Source: Donahue et al., Adversarial Feature Learning, 2017; the paper gives no sizes.
 
     Raises InputError as `PatchEncoder` does, and where the patches' size is no multiple of 16 times `shrink`.
     """
@@ -189,7 +189,7 @@ class MeanColour(nn.Module):
 
 
 def by_name(tasks: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
-    """The names of each task's classes in the order of a network's outputs: by the tasks' names, as `model.json` has."""
+    """The names of each task's classes in the order of a network's outputs: that of the tasks' names."""
     return dict(sorted(tasks.items()))
 
 
