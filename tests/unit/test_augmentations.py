@@ -1,4 +1,4 @@
-"""Tiles are changed in training as the words of the configuration say, by no more than they say, and alike everywhere."""
+"""Tiles are changed in training as the words of the configuration say, by no more, and alike in all processes."""
 
 import math
 from typing import get_args

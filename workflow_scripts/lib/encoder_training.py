@@ -34,9 +34,9 @@ class Multitask(SlideProblem):
     """Telling apart the classes of several tasks at once, each by a head of its own.
 
     tasks: the names of each task's classes, by its name. Labels number the classes of all tasks, one task after the
-    other (`encoders.by_name`), as the network's outputs do. Balanced batches have as many patches of each task, so that the mean
-    cross-entropy of a batch's patches is the mean over tasks (3: "the average categorical cross-entropy"); where the
-    tasks do not divide a batch, it is so over as many steps as there are tasks.
+    other (`encoders.by_name`), as the network's outputs do. Balanced batches have as many patches of each task, so that
+    the mean cross-entropy of a batch's patches is the mean over tasks (3: "the average categorical cross-entropy");
+    where the tasks do not divide a batch, it is so over as many steps as there are tasks.
     """
 
     def __init__(self, *sets: Any, tasks: Mapping[str, Sequence[str]], **options: Any) -> None:

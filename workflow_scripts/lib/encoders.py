@@ -1,6 +1,6 @@
 """Encoders: networks that compress a patch of a slide into a few numbers; built, and read from their files.
 
-Source: neural image compression, 3 (the multitask encoder), and its rivals of 4.2 and 4.5. A patch is a tile, or a part
+Source: neural image compression, 3 (the multitask encoder), and its rivals of 4.5. A patch is a tile, or a part
 of one; in both cases network input, see `models.to_input`.
 """
 
