@@ -200,6 +200,44 @@ def holm(p: np.ndarray) -> np.ndarray:
     return adjusted
 
 
+def spearman(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
+    """Spearman's coefficient of two measures (n,) and its two-sided p; NaN for fewer than three, or one all alike."""
+    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
+        return np.nan, np.nan
+    from scipy.stats import spearmanr
+
+    result = spearmanr(first, second)
+    return float(result.statistic), float(result.pvalue)
+
+
+def resampled_spearman(first: np.ndarray, second: np.ndarray, drawn: Draws) -> np.ndarray:
+    """Spearman's coefficient of each resample, (resamples,), of two measures (n,) of n patients or slides.
+
+    Ties have their mean rank, so that one who is drawn twice is tied with himself. NaN where a measure is alike in all
+    that were drawn.
+    """
+    weights = drawn.times[:, drawn.patient_of].astype(float)
+    ranks = [_weighted_ranks(np.asarray(values, float), weights) for values in (first, second)]
+    total = np.maximum(weights.sum(axis=1), 1)
+    apart = [rank - ((weights * rank).sum(axis=1) / total)[:, None] for rank in ranks]
+    spread = [(weights * of**2).sum(axis=1) for of in apart]
+    # A measure that is alike has a spread of 0, but for rounding.
+    known = np.minimum(*spread) > 1e-9 * total
+    together, alone = (weights * apart[0] * apart[1]).sum(axis=1), np.sqrt(spread[0] * spread[1])
+    return np.divide(together, alone, out=np.full(len(weights), np.nan), where=known)
+
+
+def _weighted_ranks(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """The mean rank of each value (n,) among as many copies of all as each row of weights (resamples, n) says."""
+    distinct, places = np.unique(values, return_inverse=True)
+    if not len(distinct):
+        return np.zeros(weights.shape)
+    order = np.argsort(places, kind="stable")
+    starts = np.searchsorted(places[order], np.arange(len(distinct)))
+    copies = np.add.reduceat(weights[:, order], starts, axis=1)
+    return (copies.cumsum(axis=1) - (copies - 1) / 2)[:, places]
+
+
 def slide_score_rows(
     slide_id: str,
     patient_id: str,
@@ -344,7 +382,7 @@ def correlations(labels: Mapping[str, pd.DataFrame], slide_scores: pd.DataFrame,
     """
     rows = []
     for trait, name, slides in _scored_sets(labels, slide_scores, splits):
-        coefficient, p = _spearman(slides["percentile"].to_numpy(), slides["score"].to_numpy())
+        coefficient, p = spearman(slides["percentile"].to_numpy(), slides["score"].to_numpy())
         rows.append({"trait": trait, "set": name, "n": len(slides), "spearman": coefficient, "p": p})
     table = pd.DataFrame(rows, columns=["trait", "set", "n", "spearman", "p"])
     tested = table["p"].notna()
@@ -439,15 +477,6 @@ def _weighted_auc(labels: np.ndarray, scores: np.ndarray, weights: np.ndarray) -
     pairs = above.sum(axis=1) * below.sum(axis=1)
     won = (above * (below.cumsum(axis=1) - below / 2)).sum(axis=1)
     return np.divide(won, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
-
-
-def _spearman(first: np.ndarray, second: np.ndarray) -> tuple[float, float]:
-    if len(first) < 3 or np.ptp(first) == 0 or np.ptp(second) == 0:
-        return np.nan, np.nan
-    from scipy.stats import spearmanr
-
-    result = spearmanr(first, second)
-    return float(result.statistic), float(result.pvalue)
 
 
 def _check_scored(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

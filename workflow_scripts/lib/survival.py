@@ -129,16 +129,18 @@ def eligible_slides(labels: Mapping[str, pd.DataFrame], splits: pd.DataFrame, tr
     return table.rename_axis("slide_id").reset_index()
 
 
-def group(hti: pd.Series, *, low: float, high: float) -> pd.Series:
-    """`low` where HTI ≤ low, `high` where HTI > high, empty between. (Paper: Fig. 4: > 0.5 and ≤ 0.5.)
+def group(values: pd.Series, *, low: float, high: float) -> pd.Series:
+    """`low` where a patient's HTI or risk is ≤ low, `high` where > high, empty between. (Paper: Fig. 4.)
 
-    Raises InputError where `low` exceeds `high`, or an HTI is missing.
+    Raises InputError where `low` exceeds `high`, or a value is missing.
     """
     if low > high:
         raise InputError(f"expected the low group's threshold at most the high group's, found {low} and {high}")
-    if hti.isna().any():
-        raise InputError(f"expected an HTI of every patient, found {int(hti.isna().sum())} missing")
-    return pd.Series(np.select([hti <= low, hti > high], [LOW, HIGH], default=""), index=hti.index, name="group")
+    if values.isna().any():
+        raise InputError(f"expected a value of every patient, found {int(values.isna().sum())} missing")
+    return pd.Series(
+        np.select([values <= low, values > high], [LOW, HIGH], default=""), index=values.index, name="group"
+    )
 
 
 def assemble_patients(
@@ -206,8 +208,8 @@ def logrank(patients: pd.DataFrame, groups: Sequence[Mapping[str, float]]) -> pd
     rows = []
     for pair in groups:
         labels = group(patients["hti"], low=pair["low"], high=pair["high"])
-        rows.append({"group_low": pair["low"], "group_high": pair["high"]} | _compare(patients, labels))
-    return _with_adjusted(pd.DataFrame(rows))
+        rows.append({"group_low": pair["low"], "group_high": pair["high"]} | compare(patients, labels))
+    return with_adjusted(pd.DataFrame(rows))
 
 
 def kaplan_meier(patients: pd.DataFrame) -> pd.DataFrame:
@@ -289,10 +291,10 @@ def compare_expression_split(patients: pd.DataFrame, labels: Mapping[str, pd.Dat
         basis = basis[(basis["group"] != "") & basis["value"].notna()]
         by_expression = pd.Series(np.where(basis["value"] > basis["value"].median(), HIGH, LOW), index=basis.index)
         for split, groups in (("hti", basis["group"]), ("expression", by_expression)):
-            tests.append({"trait": trait, "split": split} | _compare(basis, groups))
+            tests.append({"trait": trait, "split": split} | compare(basis, groups))
             kept = basis[["patient_id", "time", "event"]].assign(trait=trait, split=split, group=groups)
             values.append(kept[["trait", "split", "patient_id", "time", "event", "group"]])
-    return Comparison(_with_adjusted(pd.DataFrame(tests)), pd.concat(values, ignore_index=True))
+    return Comparison(with_adjusted(pd.DataFrame(tests)), pd.concat(values, ignore_index=True))
 
 
 def hti_by_expression(patients: pd.DataFrame, labels: Mapping[str, pd.DataFrame]) -> Comparison:
@@ -315,7 +317,7 @@ def hti_by_expression(patients: pd.DataFrame, labels: Mapping[str, pd.DataFrame]
         row |= {"median_below": below.median(), "median_above": above.median(), "missing": int(value.isna().sum())}
         tests.append(row | {"statistic": statistic, "p": p, "note": note})
         values.append(kept[["trait", "patient_id", "label", "hti"]])
-    return Comparison(_with_adjusted(pd.DataFrame(tests)), pd.concat(values, ignore_index=True))
+    return Comparison(with_adjusted(pd.DataFrame(tests)), pd.concat(values, ignore_index=True))
 
 
 def hti_by_category(patients: pd.DataFrame, clinical: pd.DataFrame, columns: Sequence[str]) -> Comparison:
@@ -347,7 +349,7 @@ def hti_by_category(patients: pd.DataFrame, clinical: pd.DataFrame, columns: Seq
         values.append(known[CATEGORY_VALUES])
     order = ["column", "test", "n", "categories", "missing", "statistic", "p", "sizes", "note"]
     points = pd.concat(values, ignore_index=True) if values else pd.DataFrame(columns=CATEGORY_VALUES)
-    return Comparison(_with_adjusted(pd.DataFrame(tests, columns=order)), points)
+    return Comparison(with_adjusted(pd.DataFrame(tests, columns=order)), points)
 
 
 def _events(values: pd.Series) -> pd.Series:
@@ -356,8 +358,11 @@ def _events(values: pd.Series) -> pd.Series:
     return values.astype(int)
 
 
-def _compare(patients: pd.DataFrame, labels: pd.Series) -> dict[str, object]:
-    """The log-rank test of `low` against `high` in `labels`, which has the index of `patients`."""
+def compare(patients: pd.DataFrame, labels: pd.Series) -> dict[str, object]:
+    """The log-rank test of `low` against `high` in `labels`, which has the index of `patients` (time, event).
+
+    n_low, n_high, events_low, events_high, statistic, p, direction and note, as in `logrank`.
+    """
     low, high = patients[labels == LOW], patients[labels == HIGH]
     row = {"n_low": len(low), "n_high": len(high)}
     row |= {"events_low": int(low["event"].sum()), "events_high": int(high["event"].sum())}
@@ -396,7 +401,7 @@ def _compare_values(groups: Sequence[pd.Series]) -> tuple[float, float, str]:
     return float(result.statistic), float(result.pvalue), ""
 
 
-def _with_adjusted(tests: pd.DataFrame) -> pd.DataFrame:
+def with_adjusted(tests: pd.DataFrame) -> pd.DataFrame:
     """The table with p_adjusted (Holm, over its rows that have a p) after p."""
     place = tests.columns.get_loc("p") + 1
     columns = [*tests.columns[:place], "p_adjusted", *tests.columns[place:]]
