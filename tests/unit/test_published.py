@@ -168,3 +168,43 @@ def test_the_note_on_survival_states_both_p_values():
     note = published.survival_note().replace("\u00a0", " ")
     assert "BRCA, HTI > 0.5 against ≤ 0.5: p = 0.04" in note
     assert "LUAD, HTI > 0.7 against ≤ 0.3: p = 0.07" in note
+
+
+def compression_text(shared_data) -> str:
+    return (shared_data.parent / "papers" / "neural-image-compression.txt").read_text()
+
+
+def test_table_1_of_neural_image_compression_is_that_of_its_text(shared_data):
+    method, number = r"(NIC \w+|TUPAC16 [\w-]+|Streaming CNNs)", r"([\d.]+)"
+    row = rf"^{method} .*\)\t([\d.-]+)\t\$?{number}(?:.*\[{number}, {number}\])?"
+    rows = re.findall(row, compression_text(shared_data), re.MULTILINE)
+    assert len(rows) == 7
+    quantities = [
+        f"proliferation_{of}_spearman{end}"
+        for of, end in (("development", ""), ("external", ""), ("external", "_low"), ("external", "_high"))
+    ]
+    for name, *values in rows:
+        expected = [float(value) if value not in ("", "-") else math.nan for value in values]
+        found = [published.value(quantity, cohort="", trait=name) for quantity in quantities]
+        assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_tables_2_and_3_and_the_accuracies_are_those_of_its_text(shared_data):
+    text = compression_text(shared_data)
+    tasks = ("Lymph", "Mitosis", "Prostate", "Colorectal")
+    (table_2,) = re.findall(r"^Correlation((?:\t[\d.]+){4})$", text, re.MULTILINE)
+    for task, value in zip(tasks, table_2.split(), strict=True):
+        assert published.value("task_correlation", cohort="", trait=task) == float(value)
+    seen: dict[str, int] = {}
+    rows = re.findall(r"^((?:(?:Yes|No)\t){4})([\d.]+)$", text, re.MULTILINE)
+    assert len(rows) == 18
+    for which, value in rows:
+        name = "+".join(task for task, said in zip(tasks, which.split(), strict=True) if said == "Yes")
+        seen[name] = seen.get(name, 0) + 1
+        assert published.value(f"ablation_spearman_{seen[name]}", cohort="", trait=name) == float(value)
+    accuracies = [float(value) for value in re.findall(r"\(([\d.]+)%\)", text)]
+    found = [100 * published.value("patch_accuracy", cohort="", trait=task) for task in tasks]
+    assert found == pytest.approx(accuracies)
+    assert f"AUC of {published.value('growth_pattern_auc', cohort=''):g}" in text
+    for name in ("growth_pattern", "survival"):
+        assert f"p < {published.value(f'{name}_logrank_p_below', cohort=''):g})" in text

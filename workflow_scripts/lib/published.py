@@ -26,6 +26,10 @@ TRANSFER_PAPER = (
     "Khan, Stürenberg, Gencoglu, Sandeman, Heikkinen, Rannikko and Mirtti, Improving Prostate Cancer Detection with"
     " Breast Histopathology Images (2019), https://arxiv.org/abs/1903.05769"
 )
+COMPRESSION_PAPER = (
+    "Tellez, Höppener, Verhoef, Grünhagen, Nierop, Drozdzal, van der Laak and Ciompi, Extending Unsupervised Neural"
+    " Image Compression With Supervised Multitask Learning (2020)"
+)
 PATH = Path(__file__).with_suffix(".tsv")
 TABLE_1 = (
     "mean_test_auc",
@@ -48,7 +52,9 @@ def table() -> pd.DataFrame:
     A value of another paper has the cohort "", and its source says which; those of the metastatic origin paper that are
     of one domain, or of one way to train, have that for a trait, and so have those of the cross-cancer transfer paper's
     Table 1 (`None`, `ImageNet`, `CAMELYON16`; quantities `tile_auc_slide_1`…`_6`, `tile_auc_overall`, `pixel_auc_…`).
-    What its 3.1 and 3.2 state of slides is of `prostate` or `CAMELYON16`.
+    What its 3.1 and 3.2 state of slides is of `prostate` or `CAMELYON16`. Those of the neural image compression paper
+    have for a trait the method (Table 1, of which `proliferation_…` quantities are), the task, or the tasks (Table 3,
+    whose `ablation_spearman_1`…`_4` are of as many encoders with the same tasks).
     """
     return _table().copy()
 
