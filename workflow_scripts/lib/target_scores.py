@@ -91,9 +91,16 @@ def _read_slides(path: str | Path) -> pd.DataFrame:
     return table[table["reason"] == ""].reset_index(drop=True)
 
 
-def _read_predictions(path: str | Path, learnt: Learnt, encoder: str) -> pd.DataFrame:
+def read_predictions(path: str | Path) -> pd.DataFrame:
+    """The table `predictions/<target>/<encoder>.tsv`. Raises InputError where it lacks columns."""
     table = files.read_table(path, text=TEXT)
-    _require(table, (*PREDICTED, *learnt.outputs), path)
+    _require(table, PREDICTED, path)
+    return table
+
+
+def _read_predictions(path: str | Path, learnt: Learnt, encoder: str) -> pd.DataFrame:
+    table = read_predictions(path)
+    _require(table, learnt.outputs, path)
     of = {(row.target, row.encoder) for row in table.itertuples()} - {(learnt.name, encoder)}
     if of:
         raise InputError(

@@ -29,6 +29,9 @@ HIGH = "#E8559F"
 # Low and high heterogeneity, as in the paper's Fig. 4.
 LOW_HTI = "#E08A00"
 HIGH_HTI = "#0063B1"
+# Low and high risk, as a model predicts it: as far apart in grey as in colour.
+LOW_RISK = "#4FA3D1"
+HIGH_RISK = "#8E1B3A"
 
 FILTERED_HATCH = "#7C93AE"
 PROBABILITIES = "cividis"

@@ -1,4 +1,7 @@
-"""HTI and outcome: survival curves (Fig. 4 and Fig. 5a), hazard ratios, and HTI by group (Fig. 5b and Fig. 6)."""
+"""HTI and outcome: survival curves (Fig. 4 and Fig. 5a), hazard ratios, and HTI by group (Fig. 5b and Fig. 6).
+
+Two groups of patients are drawn alike whatever they were split by (`curves_of`).
+"""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -19,6 +22,7 @@ GROUPS = ("low", "high")
 COLOURS = {
     "hti": {"low": style.LOW_HTI, "high": style.HIGH_HTI},
     "expression": {"low": style.LOW, "high": style.HIGH},
+    "risk": {"low": style.LOW_RISK, "high": style.HIGH_RISK},
 }
 # Several steps of months, so that an axis has at most seven ticks.
 MONTHS = (1, 2, 3, 6, 12, 24, 36, 48, 60, 120)
@@ -29,15 +33,15 @@ CATEGORY = "#7C93AE"
 class Comparison:
     """Two groups of patients: what one panel of survival curves is drawn from.
 
-    title: what the patients were split by. split_by: `hti` (blue and orange) or `expression` (pink and grey).
-    names: of the groups `low` and `high`, as the legend prints them.
+    title: what the patients were split by. split_by: `hti` (blue and orange), `expression` (pink and grey)
+    or `risk` (dark red and light blue). names: of the groups `low` and `high`, as the legend prints them.
     patients: patient_id, time (months), event (0/1), group (`low`, `high`, or empty for a patient in neither).
     curves: group, time, survival, low, high, at_risk; a row per group and distinct time, as `survival.kaplan_meier`
     returns them. test: the log-rank test: p, p_adjusted, direction, note.
     """
 
     title: str
-    split_by: Literal["hti", "expression"]
+    split_by: Literal["hti", "expression", "risk"]
     names: Mapping[str, str]
     patients: pd.DataFrame
     curves: pd.DataFrame
@@ -68,7 +72,7 @@ def survival_curves(comparisons: Sequence[Comparison]) -> Figure:
 
     The paper's p values stand at the foot.
     """
-    return _curves(comparisons, note=published.survival_note())
+    return curves_of(comparisons, note=published.survival_note())
 
 
 @style.styled
@@ -89,10 +93,12 @@ def expression_survival(values: pd.DataFrame, tests: pd.DataFrame) -> Figure:
         for split, patients in by_split.items():
             test = tests[(tests["trait"] == trait) & (tests["split"] == split)].iloc[0].to_dict()
             comparisons.append(_split(trait, split, patients, test))
-    return _curves(comparisons, note="Each row: the same patients, split in two ways.")
+    return curves_of(comparisons, note="Each row: the same patients, split in two ways.")
 
 
-def _curves(comparisons: Sequence[Comparison], *, note: str) -> Figure:
+@style.styled
+def curves_of(comparisons: Sequence[Comparison], *, note: str) -> Figure:
+    """A panel for each comparison, as in Fig. 4; note: what stands at the foot."""
     if not comparisons:
         return style.nothing("No groups of patients to compare.")
     across = min(len(comparisons), 2)

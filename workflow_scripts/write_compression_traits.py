@@ -1,0 +1,10 @@
+"""Write the traits that are learnt from tiles and from grids as a page, side by side."""
+
+from workflow_scripts.lib import files, provenance
+from workflow_scripts.lib.figures import compression_page, tables
+from workflow_scripts.lib.journal import logging_to
+
+with logging_to(snakemake.log[0]):
+    table = files.read_table(snakemake.input.traits, text=["cohort", "trait", "model", "note"])
+    made_by = provenance.made_by(snakemake.rule, snakemake.input, snakemake.params)
+    tables.save_page(compression_page.traits_page(table), snakemake.output.page, made_by=made_by)
