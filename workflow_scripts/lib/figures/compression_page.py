@@ -360,8 +360,8 @@ def traits_page(table: pd.DataFrame) -> str:
     title = "Neural image compression: traits from tiles and from grids"
     lead = (
         "Slide-level AUC of the chain's traits, by the classifiers of tiles and by networks that read a whole"
-        " compressed slide; the same labels, patients and sets. Under an AUC: its 95&nbsp;% interval, resampled by patient."
-        " (Not in the paper.)"
+        " compressed slide; the same labels, patients and sets. Under an AUC: its 95&nbsp;% interval, resampled by"
+        " patient. (Not in the paper.)"
     )
     said = table.assign(target=table["cohort"] + ", " + table["trait"], encoder=table["model"])
     return _page(title, lead, [grid("AUC by trait", head, rows, nothing="No trait was learnt."), _notes(said)])
