@@ -17,14 +17,18 @@ from workflow_scripts.lib.encoder_scores import YES, tasks_in
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.origin import in_order, readable
 from workflow_scripts.lib.figures.survival import Comparison, curves_of
-from workflow_scripts.lib.figures.transfer import LOOKS as LOOKS_OF_REGIMES
 from workflow_scripts.lib.target_scores import DEVELOPMENT
 
-# Colour, dashes and marker of each encoder, by its place.
+# Colour, dashes and marker of each encoder, by its place: solid lines are grey and black, which are told apart.
 LOOKS = (
-    *LOOKS_OF_REGIMES,
+    ("#909090", "solid", "o"),
+    ("#E08A00", (0, (5, 1.5)), "s"),
+    ("#0063B1", (0, (9, 2)), "D"),
+    ("#0F9D58", (0, (5, 1.5, 1, 1.5)), "^"),
+    ("#8E1B5A", (0, (2, 1)), "v"),
+    ("#000000", "solid", "P"),
     ("#6EC1F0", (0, (8, 1.5, 1, 1.5, 1, 1.5)), "X"),
-    ("#7A4A00", (0, (8, 2)), "p"),
+    ("#7A4A00", (0, (1, 1)), "p"),
 )
 SETS = {"development": "Development", "external": "External test set", "test": "Test folds"}
 POINT = "#0063B1"
@@ -74,7 +78,7 @@ def tasks_and_performance(ablation: pd.DataFrame, by_number: pd.DataFrame) -> Fi
     axes.set_xticks(sorted(known["tasks"].unique()))
     axes.set_xlim(known["tasks"].min() - 0.6, known["tasks"].max() + 0.6)
     axes.set_xlabel("Tasks that the encoder learnt")
-    axes.set_ylabel("Spearman coefficient of predicted and true number")
+    axes.set_ylabel("Spearman, predicted and true number")
     axes.grid(axis="y", color=style.RULE, linewidth=0.4)
     axes.set_axisbelow(True)
     figure.legend(handles=_task_legend(), loc="outside upper left", ncols=3)
@@ -160,7 +164,8 @@ def _draw_aucs(axes: Axes, rows: pd.DataFrame, looks: Mapping[str, Mapping[str, 
             said = f"NA: {row['note']}"
         # Above the interval, where no other row's can be.
         at = row["auc"] if np.isfinite(row["auc"]) else 0.5
-        axes.annotate(said, (at, place), (0, 4), textcoords="offset points", ha="center", va="bottom", fontsize=6)
+        put = {"textcoords": "offset points", "ha": "center", "va": "bottom", "fontsize": 6}
+        axes.annotate(said, (at, place), (0, 5), bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6}, **put)
     axes.set_yticks(range(len(rows)), [style.wrapped(style.short(readable(name), 40), 22) for name in rows["encoder"]])
     # A sample of the curve's line beside each name.
     for place, name in enumerate(rows["encoder"]):
@@ -211,7 +216,7 @@ def risk_curves(
             of_row = [of[(of["target"] == target) & (of["encoder"] == encoder)] for of in (risks, curves)]
             comparisons.append(_comparison(row, *of_row, title=titles[target]))
     parts = [
-        f"{name}: p < {published.value(f'{quantity}_logrank_p_below', cohort=''):g}"
+        f"{name}: p\u00a0<\u00a0{published.value(f'{quantity}_logrank_p_below', cohort=''):g}"
         for name, quantity in (("growth pattern, Fig. 5", "growth_pattern"), ("Cox, Fig. 6", "survival"))
     ]
     encoded = "; ".join(
@@ -225,7 +230,7 @@ def _comparison(row: Mapping[str, Any], patients: pd.DataFrame, curves: pd.DataF
     names = {"low": "risk at most the median", "high": "risk above the median"}
     c_index = "C-index: not available"
     if np.isfinite(row["c_index"]):
-        c_index = f"C-index {row['c_index']:.2f} ({row['low']:.2f}–{row['high']:.2f})"
+        c_index = f"C-index {row['c_index']:.2f}, 95 % interval {row['low']:.2f}–{row['high']:.2f}"
     note = row["note"] if isinstance(row["note"], str) else ""
     test = dict(row) | {"note": "; ".join(filter(None, [c_index, note]))}
     risk = row["risk"].replace(" - ", " − ")

@@ -1,6 +1,7 @@
 """How encoders and slide-level networks learned: neural image compression, 3, 4.1 and A.1."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -8,14 +9,14 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from workflow_scripts.lib import files
 from workflow_scripts.lib.encoder_scores import ACCURACY
 from workflow_scripts.lib.figures import style
-from workflow_scripts.lib.figures.compression import LOOKS, looks_of
+from workflow_scripts.lib.figures.compression import looks_of
 from workflow_scripts.lib.figures.origin import in_order, readable
 from workflow_scripts.lib.figures.training import CHOSEN, TRAINING, VALIDATION
 from workflow_scripts.lib.target_scores import CLASS, NUMBER, SURVIVAL
@@ -28,6 +29,8 @@ MEASURES = {
     SURVIVAL: ("validation_c_index", "C-index"),
 }
 ACROSS = 4
+# Of tasks; none is that of a loss.
+TASKS = ("#E08A00", "#0F9D58", "#8E1B5A", "#6EC1F0", "#7A4A00", "#000000")
 
 
 # Encoders
@@ -45,61 +48,84 @@ def encoders(curves: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> Figure:
     for name, rows in trained.items():
         style.require(rows, CURVE, what=f"training curve of {name}")
     tasks = [task for task in in_order(table["task"]) if task]
-    colours = {task: look[0] for task, look in zip(tasks, LOOKS[1:], strict=False)}
-    down = -(-len(trained) // ACROSS)
-    with_accuracy = table["accuracy"].notna().any()
-    if not trained and not with_accuracy:
+    colours = dict(zip(tasks, TASKS, strict=False))
+    learnt, others = _by_having_tasks(trained)
+    # Of each part of the figure: what draws it, and its height in mm.
+    parts = [(partial(_draw_learnt, of=of, colours=colours), 66.0) for of in _batched(learnt, ACROSS)]
+    parts += [(partial(_draw_others, of=of), 40.0) for of in _batched(others, ACROSS)]
+    if table["accuracy"].notna().any():
+        parts.append((partial(_draw_accuracies, table=table, tasks=tasks), 20.0 + 7 * len(tasks)))
+    if not parts:
         return style.nothing("No encoder was trained.")
-    below = 26 + 7 * len(tasks) if with_accuracy else 0
-    figure = style.new(style.DOUBLE_COLUMN_MM, 14 + 66 * down + below)
-    cells = figure.subfigures(2, 1, height_ratios=(66 * down, below)) if down and below else [figure, figure]
-    if down:
-        panels = cells[0].subplots(2 * down, ACROSS, squeeze=False)
-        for place, axes in enumerate(panels.reshape(down, 2, ACROSS).transpose(0, 2, 1).reshape(-1, 2)):
-            if place < len(trained):
-                name = list(trained)[place]
-                _draw_encoder(*axes, trained[name], colours, title=name, first=place % ACROSS == 0)
-            else:
-                for empty in axes:
-                    empty.set_axis_off()
-    if with_accuracy:
-        _draw_accuracies(cells[1].subplots(), table, tasks)
-    untrained = [readable(name) for name, rows in curves.items() if not len(rows)]
+    figure = style.new(style.DOUBLE_COLUMN_MM, 14 + sum(height for _, height in parts))
+    cells = figure.subfigures(len(parts), 1, squeeze=False, height_ratios=[height for _, height in parts]).flat
+    for cell, (draw, _) in zip(cells, parts, strict=True):
+        draw(cell)
     figure.legend(handles=_legend_of_encoders(colours), loc="outside upper left", ncols=4)
+    untrained = [readable(name) for name, rows in curves.items() if not len(rows)]
     if untrained:
         style.footnote(figure, f"Without training: {', '.join(untrained)}.")
     return figure
 
 
-def _draw_encoder(
-    above: Axes, below: Axes, rows: pd.DataFrame, colours: Mapping[str, str], *, title: str, first: bool
-) -> None:
-    rows = rows.sort_values("epoch")
-    dot = {"marker": "o", "markersize": 2.5} if len(rows) == 1 else {}
-    above.plot(rows["epoch"], rows["train_loss"], color=TRAINING, linewidth=0.8, **dot)
-    above.plot(rows["epoch"], rows["validation_loss"], color=VALIDATION, **dot)
-    _limit(above, rows[["train_loss", "validation_loss"]].to_numpy(float))
-    learnt = [column.removeprefix(ACCURACY) for column in rows if column.startswith(ACCURACY)]
-    for task in learnt:
-        colour = colours.get(task, style.FAINT)
-        below.plot(rows["epoch"], rows[f"{ACCURACY}{task}"], color=colour, **dot)
-    for epoch in rows.loc[rows["chosen"] == 1, "epoch"]:
-        for axes in (above, below) if learnt else (above,):
-            axes.axvline(epoch, color=CHOSEN, linewidth=0.6, linestyle=(0, (3, 1.5)), zorder=0)
-    above.set_title(style.wrapped(style.short(readable(title), 40), 22), loc="left")
-    above.tick_params(labelbottom=not learnt)
-    for axes in (above, below):
-        axes.set_xlim(0, rows["epoch"].max() * 1.04)
-        axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
-    if learnt:
+def _batched(named: Mapping[str, pd.DataFrame], number: int) -> list[dict[str, pd.DataFrame]]:
+    """Curves by name, so many together."""
+    items = list(named.items())
+    return [dict(items[start : start + number]) for start in range(0, len(items), number)]
+
+
+def _by_having_tasks(curves: Mapping[str, pd.DataFrame]) -> tuple[dict[str, pd.DataFrame], dict[str, pd.DataFrame]]:
+    """The curves of encoders that learnt tasks, and of those that learnt without labels."""
+    has = {name: any(column.startswith(ACCURACY) for column in rows) for name, rows in curves.items()}
+    return tuple({name: rows for name, rows in curves.items() if has[name] == kind} for kind in (True, False))
+
+
+def _draw_learnt(cell: SubFigure, of: Mapping[str, pd.DataFrame], colours: Mapping[str, str]) -> None:
+    panels = cell.subplots(2, ACROSS, squeeze=False, sharex="col")
+    for (above, below), (name, rows) in zip(panels.T, of.items(), strict=False):
+        rows = rows.sort_values("epoch")
+        _draw_losses(above, rows, name)
+        for column in (column for column in rows if column.startswith(ACCURACY)):
+            colour = colours.get(column.removeprefix(ACCURACY), style.FAINT)
+            below.plot(rows["epoch"], rows[column], color=colour, **_dot(rows))
+        _mark_kept(below, rows)
         below.set_ylim(0, 1.02)
         below.set_xlabel("Epoch")
-    else:
-        style.say(below, "no task")
-        above.set_xlabel("Epoch")
-    if first:
-        above.set_ylabel("Loss")
-        below.set_ylabel("Validation accuracy")
+        above.tick_params(labelbottom=False)
+    for empty in panels[:, len(of) :].flat:
+        empty.set_axis_off()
+    panels[0, 0].set_ylabel("Loss")
+    panels[1, 0].set_ylabel("Validation accuracy")
+
+
+def _draw_others(cell: SubFigure, of: Mapping[str, pd.DataFrame]) -> None:
+    panels = cell.subplots(1, ACROSS)
+    for axes, (name, rows) in zip(panels, of.items(), strict=False):
+        _draw_losses(axes, rows.sort_values("epoch"), name)
+        axes.set_xlabel("Epoch")
+    for empty in panels[len(of) :]:
+        empty.set_axis_off()
+    panels[0].set_ylabel("Loss, without labels")
+
+
+def _draw_losses(axes: Axes, rows: pd.DataFrame, name: str) -> None:
+    axes.plot(rows["epoch"], rows["train_loss"], color=TRAINING, linewidth=0.8, **_dot(rows))
+    axes.plot(rows["epoch"], rows["validation_loss"], color=VALIDATION, **_dot(rows))
+    _limit(axes, rows[["train_loss", "validation_loss"]].to_numpy(float))
+    _mark_kept(axes, rows)
+    axes.set_title(style.wrapped(style.short(readable(name), 40), 22), loc="left")
+    axes.set_xlim(0, rows["epoch"].max() * 1.04)
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, integer=True, min_n_ticks=1))
+
+
+def _dot(rows: pd.DataFrame) -> dict[str, Any]:
+    """A curve of one evaluation is a dot."""
+    return {"marker": "o", "markersize": 2.5} if len(rows) == 1 else {}
+
+
+def _mark_kept(axes: Axes, rows: pd.DataFrame) -> None:
+    for epoch in rows.loc[rows["chosen"] == 1, "epoch"]:
+        axes.axvline(epoch, color=CHOSEN, linewidth=0.6, linestyle=(0, (3, 1.5)), zorder=0)
 
 
 def _limit(axes: Axes, losses: np.ndarray) -> None:
@@ -113,10 +139,12 @@ def _limit(axes: Axes, losses: np.ndarray) -> None:
     axes.set_ylim(least - margin, most + margin)
 
 
-def _draw_accuracies(axes: Axes, table: pd.DataFrame, tasks: Sequence[str]) -> None:
+def _draw_accuracies(cell: SubFigure, table: pd.DataFrame, tasks: Sequence[str]) -> None:
+    axes = cell.subplots()
     known = table.dropna(subset=["accuracy"])
-    names = in_order(known["encoder"])
-    looks = looks_of(names)
+    # As in Fig. 4, where those without tasks are too.
+    looks = looks_of(in_order(table["encoder"]))
+    looks = {name: look for name, look in looks.items() if name in set(known["encoder"])}
     for place, name in enumerate(looks):
         of = known[known["encoder"] == name].set_index("task")["accuracy"]
         height = [tasks.index(task) + 0.5 * (place + 0.5 - len(looks) / 2) / len(looks) for task in of.index]
@@ -194,7 +222,8 @@ def slide_models(trained: Sequence[Trained], *, titles: Mapping[str, str]) -> Fi
             empty.set_axis_off()
         losses = [rows["validation_loss"].to_numpy(float) for of in of_target for rows in of.curves.values()]
         _limit(panels[0, 0], np.concatenate(losses))
-        panels[1, 0].set_ylim(-1.02 if column == "validation_spearman" else 0, 1.02)
+        measured = [rows[column].to_numpy(float) for of in of_target for rows in of.curves.values()]
+        panels[1, 0].set_ylim(_least(np.concatenate(measured), chance=0.0 if name == "Spearman" else 0.5), 1.02)
         panels[0, 0].set_ylabel("Validation loss")
         panels[1, 0].set_ylabel(name)
         cell.suptitle(style.short(titles[target], 60), x=0.01, ha="left", fontweight="bold")
@@ -202,6 +231,11 @@ def slide_models(trained: Sequence[Trained], *, titles: Mapping[str, str]) -> Fi
     handles.append(Line2D([], [], color=CHOSEN, marker="o", markersize=3, linestyle="", label="weights kept"))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
     return figure
+
+
+def _least(values: np.ndarray, *, chance: float) -> float:
+    """Where the axis of a measure begins, in fifths, so that chance and all values are on it."""
+    return float(np.floor(5 * np.nanmin([chance, *values])) / 5)
 
 
 def _draw_model(above: Axes, below: Axes, rows: pd.DataFrame, column: str, colour: np.ndarray) -> None:

@@ -22,7 +22,8 @@ PAPER_METHODS = (
     "TUPAC16 human-assisted",
 )  # fmt: skip
 # What the paper's Table 1 has of our kinds of encoders; a `multitask` one has several tasks there.
-PAPER_KINDS = {"bigan": "NIC unsupervised", "multitask": "NIC multitask"}
+MULTITASK = "NIC multitask"
+PAPER_KINDS = {"bigan": "NIC unsupervised", "multitask": MULTITASK}
 MODELS = {"tiles": "Tiles", "grids": "Grids"}
 AUCS = {
     "mean_test_auc": "Test, mean of the rounds",
@@ -71,12 +72,13 @@ def table1_page(
         "By target and by the encoder whose grids it is learnt from. Under a value: its 95&nbsp;% interval, resampled"
         f" by patient. {OTHER_DATA}"
     )
+    methods = _methods(encoders)
     parts = [
-        *(_number_table(of, titles[name], _methods(encoders)) for name, of in _by_target(table1)),
+        *(_number_table(of, titles[name], methods) for name, of in _by_target(table1)),
         _paper_table1(),
-        *(_auc_table(of, titles[name]) for name, of in _by_target(auc)),
+        *(_auc_table(of, titles[name], methods) for name, of in _by_target(auc)),
         _test_table(auc_tests, titles) if len(auc_tests) else "",
-        _survival_table(survival, titles) if len(survival) else "",
+        _survival_table(survival, titles, methods) if len(survival) else "",
         _notes(table1, auc, auc_tests, survival),
     ]
     return _page(title, lead, parts)
@@ -136,22 +138,18 @@ def _paper_table1() -> str:
     return grid("The paper's Table 1: speed of tumour proliferation", head, rows, nothing="")
 
 
-def _auc_table(rows: pd.DataFrame, title: str) -> str:
+def _auc_table(rows: pd.DataFrame, title: str, methods: Mapping[str, str]) -> str:
     sets = in_order(rows["set"])
     known = rows.set_index(["encoder", "set"])
     lines = []
-    encoders = in_order(rows["encoder"])
-    for place, encoder in enumerate(encoders):
+    for encoder in in_order(rows["encoder"]):
         cells = "".join(f'<td class="ours">{estimate(known.loc[(encoder, of)], "auc")}</td>' for of in sets)
-        paper = ""
-        if not place:
-            stated = published.value("growth_pattern_auc", cohort="")
-            span = f' rowspan="{len(encoders) + 1}"'
-            paper = f'<td class="paper"{span}>{stated:g}<small>multitask, test folds (4.4)</small></td>'
-        lines.append(f"{row_head(readable(encoder))}{cells}{paper}")
+        stated = f"{published.value('growth_pattern_auc', cohort=''):g}"
+        paper = stated if methods.get(encoder) == MULTITASK else NOT_STATED
+        lines.append(f'{row_head(readable(encoder))}{cells}<td class="paper">{paper}</td>')
     counts = "".join(f"<td><small>{_counted(rows[rows['set'] == of])}</small></td>" for of in sets)
-    lines.append(f"{row_head('')}{counts}")
-    head = ["Encoder", *(SETS[of] for of in sets), "Paper"]
+    lines.append(f"{row_head('')}{counts}<td></td>")
+    head = ["Encoder", *(SETS[of] for of in sets), "Paper, test folds (4.4)"]
     return grid(f"{title}: AUC (Fig. 4)", head, lines, nothing="No encoder was judged.")
 
 
@@ -171,7 +169,7 @@ def _test_table(tests: pd.DataFrame, titles: Mapping[str, str]) -> str:
     return grid(f"{title}: paired tests between encoders", head, rows, nothing="")
 
 
-def _survival_table(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
+def _survival_table(table: pd.DataFrame, titles: Mapping[str, str], methods: Mapping[str, str]) -> str:
     rows = []
     for name, of in _by_target(table):
         for place, row in enumerate(of.to_dict("records")):
@@ -184,8 +182,8 @@ def _survival_table(table: pd.DataFrame, titles: Mapping[str, str]) -> str:
             quantity = "survival" if row["risk"] == "Cox" else "growth_pattern"
             stated = published.value(f"{quantity}_logrank_p_below", cohort="")
             where = "Fig. 6" if quantity == "survival" else "Fig. 5"
-            paper = f"p &lt; {stated:g}<small>multitask ({where})</small>"
-            theirs = f'<td class="paper" rowspan="{len(of)}">{paper}</td>' if not place else ""
+            paper = f"p &lt; {stated:g} ({where})" if methods.get(row["encoder"]) == MULTITASK else NOT_STATED
+            theirs = f'<td class="paper">{paper}</td>'
             rows.append(f"{first}{row_head(readable(row['encoder']))}{ours}{theirs}")
     head = ["Risk", "Encoder", "C-index", "Log-rank p", "p (Holm)", "Direction", "Patients / deaths", "Paper"]
     return grid("Survival by the predicted risk (Figs. 5 and 6)", head, rows, nothing="")

@@ -221,7 +221,10 @@ def read_examples(
         found[target] = [
             (
                 read_picture(stores[slide]),
-                Looked(read_attribution(path, slide), f"{_predicted(asked['kind'], name)} = {of_slides[slide]:.2f}"),
+                Looked(
+                    read_attribution(path, slide),
+                    f"{_predicted(asked['kind'], name)} = {of_slides[slide]:.2f}".replace("-", "−"),
+                ),
             )
             for slide in extremes(predictions, set(slides_in(path)) & set(stores))
         ]
@@ -266,6 +269,8 @@ def examples(
     *cells, last = figure.subfigures(len(shown) + 1, 1, height_ratios=[*heights, BAR_MM])
     for cell, (target, pairs) in zip(cells, shown.items(), strict=True):
         line = cell.subplots(1, 4)
+        for axes in line:
+            axes.set_anchor("NW")
         for axes in line[2 * len(pairs) :]:
             axes.set_axis_off()
         for number, (picture, looked) in enumerate(pairs):

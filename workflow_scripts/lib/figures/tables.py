@@ -197,7 +197,7 @@ def estimate(row: Mapping[str, Any] | None, column: str, *, sign: str = "") -> s
         return "NA"
     text = f"{row[column]:{sign}.3f}"
     if np.isfinite([row["low"], row["high"]]).all():
-        between = " to " if sign else "–"
+        between = " to " if sign or row["low"] < 0 else "–"
         text += f"<small>{row['low']:{sign}.3f}{between}{row['high']:{sign}.3f}</small>"
     return text.replace("-", "−")
 
