@@ -7,24 +7,56 @@
 
 localrules:
     compression,
+    make_mean_colour_encoder,
     list_target_slides,
     list_trait_slides,
+    list_encoders,
+    draw_compression_grid,
+    draw_compression_tasks,
+    draw_compression_auc,
+    draw_compression_survival,
+    draw_compression_numbers,
+    draw_compression_encoders,
+    draw_compression_models,
+    draw_compression_looked_at,
+    write_compression_table1,
+    write_compression_table2,
+    write_compression_encoders,
+    write_compression_traits,
+
+
+rule make_mean_colour_encoder:
+    input:
+        reference=lambda wildcards: stain_reference(study.compression.targets[target_names()[0]].cohort),
+    output:
+        **files_of_an_encoder,
+    log:
+        "results/compression/logs/make_mean_colour_encoder/{encoder}.log",
+    benchmark:
+        "results/compression/benchmarks/make_mean_colour_encoder/{encoder}.tsv"
+    wildcard_constraints:
+        encoder=one_of(encoders_of_kind("mean_rgb")),
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        tile_px=study.tiles.tile_px,
+        mpp=study.tiles.mpp,
+        code=code_of("make_mean_colour_encoder"),
+    script:
+        "../workflow_scripts/make_mean_colour_encoder.py"
 
 
 rule train_encoder:
     input:
         unpack(patches_of_encoder),
     output:
-        weights="results/compression/encoders/{encoder}/weights.safetensors",
-        model="results/compression/encoders/{encoder}/model.json",
-        curve="results/compression/encoders/{encoder}/curve.tsv",
-        scores="results/compression/encoders/{encoder}/scores.tsv",
+        **files_of_an_encoder,
     log:
         "results/compression/logs/train_encoder/{encoder}.log",
     benchmark:
         "results/compression/benchmarks/train_encoder/{encoder}.tsv"
     wildcard_constraints:
-        encoder=one_of(learnt_encoders()),
+        encoder=one_of(encoders_of_kind("multitask", "autoencoder", "bigan")),
     conda:
         "../envs/histocarta.yaml"
     threads: study.compression.training.threads
@@ -34,7 +66,7 @@ rule train_encoder:
         cpus_per_task=processors_of(study.compression.training),
     params:
         kind=lambda wildcards: study.compression.encoders[wildcards.encoder].kind,
-        tasks=tasks_of_encoder,
+        tasks=classes_of_tasks,
         slides=lambda wildcards: slides_of_encoder(wildcards.encoder),
         patches=study.compression.patches_per_task,
         features=lambda wildcards: study.compression.encoders[wildcards.encoder].features,
@@ -53,7 +85,8 @@ rule compress_slides:
                 [(wildcards.cohort, slide) for slide in slides_of_chunk(wildcards)], filtered=False
             )
         ),
-        encoder=lambda wildcards: encoder_files(wildcards.encoder),
+        weights=lambda wildcards: encoder_file(wildcards.encoder, "weights.safetensors"),
+        model=lambda wildcards: encoder_file(wildcards.encoder, "model.json"),
     output:
         grids="results/{cohort}/grids/{encoder}/{chunk}.h5",
     log:
@@ -95,7 +128,7 @@ rule list_target_slides:
         cohorts=lambda wildcards: cohorts_of_target(wildcards.target),
         kind=kind_of_target,
         column=lambda wildcards: study.compression.targets[wildcards.target].column,
-        classes=classes_of_target_of_grids,
+        classes=classes_of_slides,
         folds=lambda wildcards: study.compression.targets[wildcards.target].folds,
         is_shuffled=lambda wildcards: study.compression.targets[wildcards.target].shuffled,
         seed=study.study.seed,
@@ -128,8 +161,8 @@ rule list_trait_slides:
 
 rule train_slide_models:
     input:
+        unpack(grids_of_target),
         slides="results/compression/targets/{target}.tsv",
-        grids=grids_of_target,
     output:
         models=directory("results/compression/models/{target}/{encoder}"),
     log:
@@ -137,7 +170,7 @@ rule train_slide_models:
     benchmark:
         "results/compression/benchmarks/train_slide_models/{target}/{encoder}.tsv"
     wildcard_constraints:
-        target=one_of([*study.compression.targets, *traits_on_grids]),
+        target=one_of(all_targets()),
         encoder=one_of(study.compression.encoders),
     conda:
         "../envs/histocarta.yaml"
@@ -146,9 +179,10 @@ rule train_slide_models:
         gpu=1,
         cpus_per_task=processors_of(study.compression.network.training),
     params:
-        cohorts=cohorts_of_grids,
+        cohorts=lambda wildcards: cohorts_of_target(wildcards.target),
+        states="results/compression/states/{target}/{encoder}",
         kind=kind_of_target,
-        classes=classes_of_target_of_grids,
+        classes=classes_of_slides,
         network=study.compression.network.model_dump(mode="json", exclude={"training"}),
         training=study.compression.network.training.model_dump(mode="json", exclude={"workers"}),
         seed=study.study.seed,
@@ -159,8 +193,8 @@ rule train_slide_models:
 
 rule predict_slide_targets:
     input:
+        unpack(grids_of_target),
         slides=rules.train_slide_models.input.slides,
-        grids=grids_of_target,
         models=rules.train_slide_models.output.models,
     output:
         predictions="results/compression/predictions/{target}/{encoder}.tsv",
@@ -169,7 +203,7 @@ rule predict_slide_targets:
     benchmark:
         "results/compression/benchmarks/predict_slide_targets/{target}/{encoder}.tsv"
     wildcard_constraints:
-        target=one_of([*study.compression.targets, *traits_on_grids]),
+        target=one_of(all_targets()),
         encoder=one_of(study.compression.encoders),
     conda:
         "../envs/histocarta.yaml"
@@ -177,7 +211,7 @@ rule predict_slide_targets:
     resources:
         gpu=1,
     params:
-        cohorts=cohorts_of_grids,
+        cohorts=lambda wildcards: cohorts_of_target(wildcards.target),
         threads=study.predictions.threads,
         code=code_of("predict_slide_targets"),
     script:
@@ -186,8 +220,8 @@ rule predict_slide_targets:
 
 rule attribute_slides:
     input:
+        unpack(grids_of_target),
         slides=rules.train_slide_models.input.slides,
-        grids=grids_of_target,
         models=rules.train_slide_models.output.models,
     output:
         attributions="results/compression/attributions/{target}/{encoder}.h5",
@@ -204,7 +238,7 @@ rule attribute_slides:
     resources:
         gpu=1,
     params:
-        cohorts=cohorts_of_grids,
+        cohorts=lambda wildcards: cohorts_of_target(wildcards.target),
         threads=study.predictions.threads,
         code=code_of("attribute_slides"),
     script:
@@ -213,8 +247,10 @@ rule attribute_slides:
 
 rule score_traits_on_grids:
     input:
-        predictions=predictions_of(pairs_of(traits_on_grids)),
-        models=[f"results/compression/models/{target}/{encoder}" for target, encoder in pairs_of(traits_on_grids)],
+        predictions=[
+            path for name in traits_on_grids for path in predictions_of(name, [study.compression.trait_encoder])
+        ],
+        models=[f"results/compression/models/{name}/{study.compression.trait_encoder}" for name in traits_on_grids],
         labels=lambda wildcards: [tables_of(cohort).labels for cohort in cohorts_with_traits_on_grids()],
         splits=lambda wildcards: [tables_of(cohort).splits for cohort in cohorts_with_traits_on_grids()],
         of_tiles=lambda wildcards: [

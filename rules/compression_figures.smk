@@ -2,7 +2,7 @@
 #
 # Requires the encoders, the grids of slides, the tables of targets, and the slide-level networks with their predictions
 # and attributions. Makes the tables and figures under results/compression/, and puts the figures into Snakemake's
-# report; tables/traits.tsv is made elsewhere.
+# report.
 
 
 rule score_compression_numbers:
@@ -77,8 +77,10 @@ rule score_compression_survival:
 
 rule score_ablation:
     input:
-        target=lambda wildcards: target_table(ablation().target),
-        predictions=lambda wildcards: predictions_of(ablation().target, ablation().encoders()),
+        target=lambda wildcards: target_table(study.compression.ablation.target),
+        predictions=lambda wildcards: predictions_of(
+            study.compression.ablation.target, study.compression.ablation.encoders()
+        ),
     output:
         ablation="results/compression/tables/ablation.tsv",
         by_number="results/compression/tables/ablation_by_number.tsv",
@@ -90,8 +92,12 @@ rule score_ablation:
     conda:
         "../envs/histocarta.yaml"
     params:
-        target=lambda wildcards: {ablation().target: scored_target(ablation().target, list(ablation().encoders()))},
-        tasks=lambda wildcards: ablation().encoders(),
+        target=lambda wildcards: {
+            study.compression.ablation.target: scored_target(
+                study.compression.ablation.target, list(study.compression.ablation.encoders())
+            )
+        },
+        tasks=lambda wildcards: study.compression.ablation.encoders(),
         resamples=study.evaluation.resamples,
         seed=study.study.seed,
         code=code_of("score_ablation"),
@@ -121,7 +127,7 @@ rule list_encoders:
 rule draw_compression_grid:
     input:
         grids=lambda wildcards: grids_of_first_target(),
-        stores=lambda wildcards: stores_of_targets(first_target()),
+        stores=lambda wildcards: stores_of_targets(target_names()[0]),
     output:
         figure=report(
             "results/compression/figures/fig1_grid.png",
@@ -136,7 +142,7 @@ rule draw_compression_grid:
     conda:
         "../envs/histocarta.yaml"
     params:
-        encoder=lambda wildcards: shown_encoder(first_target()),
+        encoder=lambda wildcards: shown_encoder(target_names()[0]),
         code=code_of("draw_compression_grid"),
     script:
         "../workflow_scripts/draw_compression_grid.py"
@@ -270,7 +276,7 @@ rule draw_compression_encoders:
 
 rule draw_compression_models:
     input:
-        curves=lambda wildcards: [model["curve"] for model in models_of_targets()],
+        models=lambda wildcards: models_of_targets(),
     output:
         figure=report(
             "results/compression/figures/slide_models.png",
@@ -285,7 +291,7 @@ rule draw_compression_models:
     conda:
         "../envs/histocarta.yaml"
     params:
-        models=lambda wildcards: models_of_targets(),
+        models=lambda wildcards: described_models(),
         titles=lambda wildcards: titles_of_targets(),
         code=code_of("draw_compression_models"),
     script:
@@ -384,7 +390,7 @@ rule write_compression_table2:
     conda:
         "../envs/histocarta.yaml"
     params:
-        title=lambda wildcards: titles_of_targets()[ablation().target],
+        title=lambda wildcards: titles_of_targets()[study.compression.ablation.target],
         published=published,
         code=code_of("write_compression_table2"),
     script:

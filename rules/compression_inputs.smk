@@ -1,55 +1,147 @@
 # What the rules of neural image compression take: which encoders, grids and targets there are, and files of all.
 from functools import cache
-from itertools import chain
+from pathlib import Path
 
 from workflow_scripts.lib import planning
 from workflow_scripts.lib.slide_targets import CLASS, NUMBER, SURVIVAL
 
-# The traits of the main chain that are learnt on grids too: cohort and trait by the name of their target.
-traits_on_grids = {
-    f"{cohort}.{trait}": (cohort, trait)
-    for cohort in (study.study.cohorts if study.compression.trait_encoder else [])
-    if cohort in trained_cohorts()
-    for trait in study.cohorts[cohort].traits
-}
-for name in traits_on_grids:
-    if name in study.compression.targets:
-        raise WorkflowError(f"compression.targets.{name}: a trait of study.cohorts is called so; rename the target")
+# What scores are made by, beside the files; a target's title changes none.
+SCORED = {"kind", "cohort", "test_cohort", "classes", "favourable", "slides_of_patient", "encoders"}
 
 
-def targets_of_kind(*kinds):
-    return [name for name, target in study.compression.targets.items() if target.kind in kinds]
+# Targets
+
+
+def target_names(*kinds):
+    """The targets, of some kinds or of all, in their order."""
+    return [name for name, target in study.compression.targets.items() if not kinds or target.kind in kinds]
+
+
+def targets_of_traits():
+    """The traits of the main chain that are learnt on grids too: cohort and trait, by the name of their target."""
+    cohorts = trained_cohorts() if study.compression.trait_encoder else []
+    found = {
+        f"{cohort}.{trait}": (cohort, trait)
+        for cohort in study.study.cohorts
+        if cohort in cohorts
+        for trait in study.cohorts[cohort].traits
+    }
+    for name in found:
+        if name in study.compression.targets:
+            raise WorkflowError(f"compression.targets.{name}: a trait of study.cohorts is called so; rename the target")
+    return found
+
+
+traits_on_grids = targets_of_traits()
+
+
+def all_targets():
+    return [*study.compression.targets, *traits_on_grids]
+
+
+def cohorts_of_target(name):
+    """The cohort that is learnt from, and that which only tests, if there is one."""
+    if name in traits_on_grids:
+        return [traits_on_grids[name][0]]
+    target = study.compression.targets[name]
+    return [target.cohort, *given(target.test_cohort)]
+
+
+def cohorts_with_traits_on_grids():
+    return list(dict.fromkeys(cohort for cohort, _ in traits_on_grids.values()))
+
+
+def kind_of_target(wildcards):
+    return CLASS if wildcards.target in traits_on_grids else study.compression.targets[wildcards.target].kind
+
+
+def classes_of_slides(wildcards):
+    """The classes of a target; none of a number or of survival."""
+    return (
+        ["low", "high"] if wildcards.target in traits_on_grids else study.compression.targets[wildcards.target].classes
+    )
+
+
+def brought_tables(wildcards):
+    """The user's own tables of a target."""
+    target = study.compression.targets[wildcards.target]
+    return {"table": given(target.table), "clinical": given(target.clinical)}
+
+
+def scored_target(name, encoders=None):
+    """What a target's predictions are read by, of its own encoders or of others."""
+    plain = study.compression.targets[name].model_dump(mode="json", include=SCORED)
+    return plain | ({"encoders": encoders} if encoders is not None else {})
+
+
+def scored_targets(*kinds):
+    return {name: scored_target(name) for name in target_names(*kinds)}
+
+
+def described_targets():
+    """Kind, classes and title of each target."""
+    keys = {"kind", "classes", "title"}
+    return {name: target.model_dump(mode="json", include=keys) for name, target in study.compression.targets.items()}
+
+
+def titles_of_targets():
+    return {name: target.title for name, target in study.compression.targets.items()}
+
+
+def compared_target():
+    """The class target that encoders are compared by, or None."""
+    return study.compression.compared or next(iter(target_names(CLASS)), None)
 
 
 # Encoders
 
 
-def encoders_of_compression():
-    """Every encoder that a target, the ablation or the traits use, in the order of their definition."""
-    used = set(chain.from_iterable(map(encoders_of_target, [*study.compression.targets, *traits_on_grids])))
-    return [name for name in study.compression.encoders if name in used]
+def shown_encoder(name):
+    """The encoder that a target's figures are of: the last."""
+    return study.compression.targets[name].encoders[-1]
 
 
-def ablation_encoders():
-    return list(study.compression.ablation.encoders()) if study.compression.ablation else []
+def shown_encoders():
+    return {name: shown_encoder(name) for name in target_names()}
 
 
-def learnt_encoders():
-    """Those that are trained here."""
-    return [name for name, encoder in study.compression.encoders.items() if encoder.kind != "trained"]
+def kinds_of_encoders():
+    """The kind of each encoder that a target names, in the order of definitions."""
+    used = {encoder for target in study.compression.targets.values() for encoder in target.encoders}
+    return {name: encoder.kind for name, encoder in study.compression.encoders.items() if name in used}
 
 
-def encoder_files(name):
-    """An encoder's model: trained here, or brought."""
+def encoders_of_kind(*kinds):
+    return [name for name, encoder in study.compression.encoders.items() if encoder.kind in kinds]
+
+
+def encoder_file(name, file):
+    """A file of an encoder, which is trained here, or brought."""
     folder = study.compression.encoders[name].folder or f"results/compression/encoders/{name}"
-    return [f"{folder}/weights.safetensors", f"{folder}/model.json"]
+    return f"{folder}/{file}"
+
+
+files_of_an_encoder = {
+    name: f"results/compression/encoders/{{encoder}}/{file}"
+    for name, file in {
+        "weights": "weights.safetensors",
+        "model": "model.json",
+        "curve": "curve.tsv",
+        "scores": "scores.tsv",
+    }.items()
+}
+
+
+def of_encoders(file):
+    """A file of each encoder that a target names."""
+    return [encoder_file(name, file) for name in kinds_of_encoders()]
 
 
 def patches_by_set(cohort, slides):
     """Some slides of a cohort, as (cohort, slide), that an encoder learns from and that validate it.
 
-    Patients whom the cohort holds out are among the first, but in a cohort of the main chain, whose models are tested on
-    them.
+    Patients whom the cohort holds out are among the first, but in a cohort of the main chain, whose models are tested
+    on them.
     """
     tables = tables_of(cohort)
     sets = planning.sets_of_slides(tables.sheet, tables.splits, slides, round_number=1)
@@ -62,36 +154,34 @@ def patches_by_set(cohort, slides):
 
 @cache
 def slides_of_encoder(name):
-    """The slides of both sets that an encoder learns from, by task; by cohort where it has no task."""
+    """The slides of both sets that an encoder learns from, by task; without tasks, all as one."""
     encoder = study.compression.encoders[name]
     if encoder.kind == "multitask":
-        asked = {task: study.compression.tasks[task].cohorts for task in encoder.tasks}
-        slides_in = lambda cohort: list(annotation_files(cohort))
-    else:
-        asked = {cohort: [cohort] for cohort in encoder.cohorts}
-        slides_in = lambda cohort: list(slides_listed(cohort))
-    return {
-        part: {
-            name: sum((patches_by_set(cohort, slides_in(cohort))[name] for cohort in cohorts), [])
-            for name in ("train", "validation")
+        parts = {
+            task: [
+                patches_by_set(cohort, list(annotation_files(cohort)))
+                for cohort in study.compression.tasks[task].cohorts
+            ]
+            for task in encoder.tasks
         }
-        for part, cohorts in asked.items()
+    else:
+        parts = {name: [patches_by_set(cohort, list(slides_listed(cohort))) for cohort in encoder.cohorts]}
+    return {
+        part: {of: [place for sets in of_cohorts for place in sets[of]] for of in ("train", "validation")}
+        for part, of_cohorts in parts.items()
     }
 
 
-def places_of_encoder(wildcards):
-    return [place for sets in slides_of_encoder(wildcards.encoder).values() for of in sets.values() for place in of]
-
-
 def patches_of_encoder(wildcards):
-    """The tiles of these slides, and the labels of the tiles where there are tasks: part by part, set by set."""
-    places = places_of_encoder(wildcards)
+    """The tiles that an encoder learns from, and their labels where it has tasks: task by task, set by set."""
+    sets = slides_of_encoder(wildcards.encoder).values()
+    places = [place for of_task in sets for of_set in of_task.values() for place in of_set]
     has_tasks = study.compression.encoders[wildcards.encoder].kind == "multitask"
     labels = [f"results/{cohort}/annotations/tiles/{slide}.tsv" for cohort, slide in places if has_tasks]
     return tile_inputs(places, filtered=False) | {"labels": labels}
 
 
-def tasks_of_encoder(wildcards):
+def classes_of_tasks(wildcards):
     """The classes of each task of an encoder."""
     return {task: study.compression.tasks[task].classes for task in study.compression.encoders[wildcards.encoder].tasks}
 
@@ -106,80 +196,113 @@ def training_of_encoder(wildcards):
 # Grids
 
 
-def compressed_cohorts():
-    """The cohorts whose slides are made grids of."""
-    targets = study.compression.targets.values()
-    named = [name for target in targets for name in (target.cohort, *given(target.test_cohort))]
-    return list(dict.fromkeys([*named, *(cohort for cohort, _ in traits_on_grids.values())]))
-
-
 def grid_files(cohort, encoder):
     """A cohort's grids by an encoder: a file for each chunk that has slides."""
     chunks = planning.slides_by_chunk(sheet_of_cohort(cohort), chunks=study.predictions.chunks)
     return [f"results/{cohort}/grids/{encoder}/{chunk}.h5" for chunk in sorted(chunks)]
 
 
-# Targets
-
-
-def cohorts_of_target(name):
-    """The cohort that is learnt from, and that which only tests, if there is one."""
-    if name in traits_on_grids:
-        return [traits_on_grids[name][0]]
-    target = study.compression.targets[name]
-    return [target.cohort, *given(target.test_cohort)]
-
-
-def encoders_of_target(name):
-    """The encoders on whose grids a target is learnt: those that it names, then those of the ablation."""
-    if name in traits_on_grids:
-        return [study.compression.trait_encoder]
-    ablation = study.compression.ablation
-    own = study.compression.targets[name].encoders
-    return [*own, *(ablation_encoders() if ablation and ablation.target == name else [])]
-
-
-def kind_of_target(wildcards):
-    return CLASS if wildcards.target in traits_on_grids else study.compression.targets[wildcards.target].kind
-
-
-def classes_of_target_of_grids(wildcards):
-    """The classes of a target; none of a number or of survival."""
-    return (
-        ["low", "high"] if wildcards.target in traits_on_grids else study.compression.targets[wildcards.target].classes
-    )
-
-
 def grids_of_target(wildcards):
-    """The grids of a target's cohorts."""
-    return [path for cohort in cohorts_of_target(wildcards.target) for path in grid_files(cohort, wildcards.encoder)]
+    """The grids of a target's cohorts, by cohort."""
+    cohorts = cohorts_of_target(wildcards.target)
+    return {f"{cohort}_grids": grid_files(cohort, wildcards.encoder) for cohort in cohorts}
 
 
-def cohorts_of_grids(wildcards):
-    """The cohort of each of `grids_of_target`."""
-    return [cohort for cohort in cohorts_of_target(wildcards.target) for _ in grid_files(cohort, wildcards.encoder)]
+def grids_of_first_target():
+    """The grids of the first target's cohort."""
+    name = next(iter(study.compression.targets))
+    return grid_files(study.compression.targets[name].cohort, shown_encoder(name))
 
 
-def brought_tables(wildcards):
-    """The user's own tables of a target."""
-    target = study.compression.targets[wildcards.target]
-    return {"table": given(target.table), "clinical": given(target.clinical)}
+def stores_of_targets(*names):
+    """The stores of all slides of targets' cohorts, of some or of all."""
+    cohorts = dict.fromkeys(cohort for name in names or target_names() for cohort in cohorts_of_target(name))
+    return [f"results/{cohort}/tiles/{slide}.h5" for cohort in cohorts for slide in slides_listed(cohort)]
 
 
-def cohorts_with_traits_on_grids():
-    return list(dict.fromkeys(cohort for cohort, _ in traits_on_grids.values()))
+# Slide models
 
 
-# The targets and encoders of a table, by name, for a rule's input: predictions of the one on grids of the other.
+def target_table(name):
+    return f"results/compression/targets/{name}.tsv"
 
 
-def pairs_of(targets):
-    return [(target, encoder) for target in targets for encoder in encoders_of_target(target)]
+def target_tables(*kinds):
+    return [target_table(name) for name in target_names(*kinds)]
 
 
-def predictions_of(pairs):
-    return [f"results/compression/predictions/{target}/{encoder}.tsv" for target, encoder in pairs]
+def predictions_of(name, encoders):
+    return [f"results/compression/predictions/{name}/{encoder}.tsv" for encoder in encoders]
 
 
-def slides_of_targets(targets):
-    return [f"results/compression/targets/{target}.tsv" for target in targets]
+def predictions_of_targets(*kinds):
+    """Those of each encoder of each target."""
+    return sum((predictions_of(name, study.compression.targets[name].encoders) for name in target_names(*kinds)), [])
+
+
+def shown_predictions():
+    return sum((predictions_of(name, [shown_encoder(name)]) for name in target_names()), [])
+
+
+def attributions_of_targets():
+    return [f"results/compression/attributions/{name}/{shown_encoder(name)}.h5" for name in target_names()]
+
+
+def models_of_targets():
+    """The folder of the models of each target and encoder."""
+    return [
+        f"results/compression/models/{name}/{encoder}"
+        for name, target in study.compression.targets.items()
+        for encoder in target.encoders
+    ]
+
+
+def described_models():
+    """Every model of these: target, kind, encoder, number, and its training curve."""
+    return [
+        {
+            "target": name,
+            "kind": target.kind,
+            "encoder": encoder,
+            "number": number,
+            "curve": f"results/compression/models/{name}/{encoder}/model_{number}/curve.tsv",
+        }
+        for name, target in study.compression.targets.items()
+        for encoder in target.encoders
+        for number in range(1, target.folds + 1)
+    ]
+
+
+# All
+
+
+def results_of_compression(_wildcards):
+    """Every table and figure of the study, and what shows the slides of its cohorts."""
+    makers = [
+        rules.list_encoders,
+        rules.draw_compression_grid,
+        rules.draw_compression_encoders,
+        rules.draw_compression_models,
+        rules.draw_compression_looked_at,
+        rules.draw_compression_looked_at_slides,
+        rules.write_compression_table1,
+        rules.write_compression_encoders,
+    ]
+    if target_names(NUMBER):
+        makers += [rules.score_compression_numbers, rules.draw_compression_numbers]
+    if target_names(CLASS):
+        makers += [rules.score_compression_classes, rules.draw_compression_auc]
+    if risk_targets():
+        makers += [rules.score_compression_survival, rules.draw_compression_survival]
+    if study.compression.ablation:
+        makers += [rules.score_ablation, rules.draw_compression_tasks, rules.write_compression_table2]
+    if traits_on_grids:
+        makers += [rules.score_traits_on_grids, rules.write_compression_traits]
+    shown = [figures_of_slides(cohort) for cohort in compression_cohorts()]
+    return [path for maker in makers for path in maker.output] + sum(shown, [])
+
+
+def risk_targets():
+    """The targets that give a risk of death."""
+    favourable = [name for name in target_names(CLASS) if study.compression.targets[name].favourable]
+    return [*favourable, *target_names(SURVIVAL)]

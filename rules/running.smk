@@ -70,10 +70,14 @@ def remove_states():
     Not earlier: a job whose node is lost after its last step, but before Snakemake has seen its end, is done again, and
     what it wrote is removed.
     """
-    for pattern in ("*/training/*/*/state.pt", "filters/*/state.pt", "origin/training/*/state.pt", "origin/*/state.pt"):
-        for state in Path("results").glob(pattern):
+    trained = ("*/training/*/*", "filters/*", "origin/training/*", "origin/*", "compression/encoders/*")
+    for pattern in trained:
+        for state in Path("results").glob(f"{pattern}/state.pt"):
             if (state.parent / "weights.safetensors").is_file():
                 state.unlink()
+    for states in Path("results/compression/states").glob("*/*"):
+        if Path("results/compression/models", *states.parts[-2:]).is_dir():
+            shutil.rmtree(states)
 
 
 def schedule_when_jobs_end():

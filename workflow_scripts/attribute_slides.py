@@ -1,7 +1,5 @@
 """Say how much each patch of a slide adds to what the models that test it predict."""
 
-from pathlib import Path
-
 from workflow_scripts.lib import files, slide_models
 from workflow_scripts.lib.journal import logging_to
 
@@ -11,6 +9,6 @@ with logging_to(snakemake.log[0]):
         snakemake.output.attributions,
         slides=files.read_table(snakemake.input.slides, text=slide_models.TEXT),
         grid_files={cohort: snakemake.input[f"{cohort}_grids"] for cohort in asked.cohorts},
-        folder=Path(snakemake.input.weights[0]).parents[1],
+        folder=snakemake.input.models,
         threads=asked.threads,
     )

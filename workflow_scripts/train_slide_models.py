@@ -1,15 +1,13 @@
 """Train the models of a target on the grids of an encoder."""
 
-from pathlib import Path
-
 from workflow_scripts.lib import files, slide_models
 from workflow_scripts.lib.journal import logging_to
 
 with logging_to(snakemake.log[0]):
     asked = snakemake.params
     slide_models.train_slide_models(
-        # The first file is model_1's.
-        Path(snakemake.output.weights[0]).parents[1],
+        snakemake.output.models,
+        folder_of_states=asked.states,
         target=snakemake.wildcards.target,
         encoder=snakemake.wildcards.encoder,
         kind=asked.kind,

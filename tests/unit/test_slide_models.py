@@ -350,8 +350,8 @@ def test_models_look_where_it_is_planted(tmp_path):
         assert map_.dtype == np.float32
         assert np.array_equal(np.isnan(map_), ~tissue)
         assert (attributes["cohort"], attributes["patch_px"], attributes["patch_level0_px"]) == ("b", 64, 128.0)
-        planted.append(np.mean(map_[tissue & ((values.astype(float).transpose(1, 2, 0) @ PLANTED / 8 > 1.5))] > 0))
-        else_where.append(np.mean(map_[tissue & ((values.astype(float).transpose(1, 2, 0) @ PLANTED / 8 < 0.5))] > 0))
+        planted.append(np.mean(map_[tissue & (values.astype(float).transpose(1, 2, 0) @ PLANTED / 8 > 1.5)] > 0))
+        else_where.append(np.mean(map_[tissue & (values.astype(float).transpose(1, 2, 0) @ PLANTED / 8 < 0.5)] > 0))
     assert np.nanmean(planted) > np.nanmean(else_where) + 0.2
 
 

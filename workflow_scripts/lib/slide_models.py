@@ -26,7 +26,6 @@ log = logging.getLogger(__name__)
 
 # What `model.json` calls such a network.
 BACKBONE = "slide_network"
-STATE_FILE = "state.pt"
 # The measure that each kind of target has beside the loss, and what `scores.tsv` calls it.
 MEASURES = {"class": "slide_auc", "number": "spearman", "survival": "c_index"}
 SCORES = {"class": "validation_auc", "number": "validation_spearman", "survival": "validation_c_index"}
@@ -43,6 +42,7 @@ REPORT_EVERY = 100
 def train_slide_models(
     folder: str | Path,
     *,
+    folder_of_states: str | Path,
     target: str,
     encoder: str,
     kind: str,
@@ -66,8 +66,9 @@ def train_slide_models(
     The files of a model are `weights.safetensors` and `model.json` (see `models.save`), `curve.tsv` (a row per
     evaluation, the kept one marked in `chosen`), and `scores.tsv` (one row: target, encoder, model, validation_loss,
     and validation_auc, validation_spearman or validation_c_index; evaluation, evaluations, train_slides and
-    validation_slides). The state to go on from lies beside them and stays: from that of a model that is finished its
-    files are written at once. Paper: neural image compression, A.1, 4.2 and 4.4.
+    validation_slides). The states to go on from lie in a folder of their own, since that of the models is emptied when
+    a job is tried again, and stay: from that of a model that is finished its files are written at once. Paper: neural
+    image compression, A.1, 4.2 and 4.4.
 
     Raises InputError as `train` and `slide_problems` do, naming the model; when grids are missing, or of unlike
     patches; and when weights are to be kept by a measure that the target does not have.
@@ -105,7 +106,7 @@ def train_slide_models(
             trained = train(
                 _problem(description, sets, seed=run_seed, fabric=fabric),
                 Schedule(**{key: settings[key] for key in Schedule.__dataclass_fields__}), seed=run_seed,
-                fabric=fabric, path_to_state=Path(folder) / f"model_{number}" / STATE_FILE, run_key=run_key,
+                fabric=fabric, path_to_state=Path(folder_of_states) / f"model_{number}.pt", run_key=run_key,
             )  # fmt: skip
         except InputError as error:
             raise InputError(f"{name}: {error}") from None

@@ -15,8 +15,8 @@ class Normalisation(nn.BatchNorm1d):
     """Batch normalisation whose running mean and variance are, at first, the averages over all batches so far.
 
     Else they would keep a tenth of the values that they began with, 0 and 1, after 22 steps, which with few slides are
-    several epochs: eight layers deep, a network that has learnt much then says the same of every slide, and the learning
-    rate falls on a plateau that is none.
+    several epochs: eight layers deep, a network that has learnt much then says the same of every slide, and the
+    learning rate falls on a plateau that is none.
     """
 
     def forward(self, cells: torch.Tensor) -> torch.Tensor:
@@ -75,9 +75,7 @@ class SlideNetwork(nn.Module):
             SeparableConvolution(width, filters, stride=stride, dropout=dropout)
             for width, stride in zip(entering, STRIDES, strict=True)
         )
-        self.dense = nn.Sequential(
-            nn.Linear(filters, filters, bias=False), Normalisation(filters), nn.LeakyReLU(SLOPE)
-        )
+        self.dense = nn.Sequential(nn.Linear(filters, filters, bias=False), Normalisation(filters), nn.LeakyReLU(SLOPE))
         self.output = nn.Linear(filters, outputs)
 
     def forward(self, grids: torch.Tensor, tissue: torch.Tensor) -> torch.Tensor:
