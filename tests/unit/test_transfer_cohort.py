@@ -135,7 +135,7 @@ def test_an_outline_holds_as_much_tissue_as_the_tumour_may_have(made):
 def test_asap_s_file_gives_back_what_was_drawn_with_its_holes(tmp_path):
     outer, hole, beside = (shapely.box(*at) for at in ((0, 0, 100, 80), (20, 20, 60.5, 50), (200, 0, 220, 30)))
     outline = MultiPolygon([Polygon(outer.exterior, [hole.exterior]), beside])
-    outlines.write_asap(tmp_path / "drawn.xml", outline)
+    outlines.write_asap(tmp_path / "drawn.xml", {outlines.CLASS_NAME: outline})
     found = read_annotations(tmp_path / "drawn.xml")
     assert found.form == "ASAP XML"
     assert [region.class_name for region in found.regions] == ["Tumor", "Tumor"]
@@ -144,7 +144,8 @@ def test_asap_s_file_gives_back_what_was_drawn_with_its_holes(tmp_path):
 
 def test_a_hole_in_which_tumour_lies_is_drawn_over(tmp_path):
     outer, hole, island = (shapely.box(*at) for at in ((0, 0, 100, 80), (20, 20, 60, 50), (30, 30, 40, 40)))
-    outlines.write_asap(tmp_path / "drawn.xml", MultiPolygon([Polygon(outer.exterior, [hole.exterior]), island]))
+    outline = MultiPolygon([Polygon(outer.exterior, [hole.exterior]), island])
+    outlines.write_asap(tmp_path / "drawn.xml", {outlines.CLASS_NAME: outline})
     regions = read_annotations(tmp_path / "drawn.xml").regions
     assert shapely.union_all([region.geometry for region in regions]).equals(outer)
 

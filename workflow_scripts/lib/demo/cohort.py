@@ -194,7 +194,7 @@ def _write_expression(
     shares = np.array([share for *_, share in samples])
     analytes = ("R", "H")
     mrna, mir = ([f"{sample}-11{letter}-{plate}-07" for sample, plate, _ in samples] for letter in analytes)
-    tables.write_mrna(folder / "mrna.geneExp.tsv", gene, tables.follow(shares[:, 0], rng), mrna, rng)
+    tables.write_mrna(folder / "mrna.geneExp.tsv", {gene: tables.follow(shares[:, 0], rng)}, mrna, rng)
     tables.write_mirna(folder / "mirna.csv", mirna, tables.follow(shares[:, 1], rng), mir, rng)
 
 

@@ -1,9 +1,10 @@
-"""A slide painted from the looks of its tumour and of what surrounds it (`morphology`), at about 0.5 µm/px.
+"""A slide painted from the looks of its tumour and of what surrounds it, or of any tissues (`morphology`), at about
+0.5 µm/px.
 
 The amounts of both stains in what is stained are the same for all looks, so that colour tells none from another.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
@@ -14,7 +15,7 @@ from scipy import ndimage
 from workflow_scripts.lib.demo import layouts, stamps
 from workflow_scripts.lib.demo.brushes import put_nuclei, step, textures, tiled, windows
 from workflow_scripts.lib.demo.dyes import Stain, develop
-from workflow_scripts.lib.demo.morphology import LIVER, SURROUNDINGS, Look, vary
+from workflow_scripts.lib.demo.morphology import NUCLEI, Look, vary
 from workflow_scripts.lib.demo.noise import resized, smooth_field
 
 # Level-0 px of a cell, on which fields are laid out, and of a pixel on which all but nuclei are painted.
@@ -23,8 +24,10 @@ CELL_PX, GROUND_PX = 4, 2
 ANGLES = 12
 # The mean of haematoxylin and of eosin over what is stained.
 AMOUNTS = (0.30, 0.52)
-# Between the tumour's border and the nearest nest on either side.
+# Between the border of a tumour, or of another tissue, and the nearest nest on either side.
 BORDER_UM = 4.0
+# How far a tissue is laid out past its border, of which no more is seen.
+OVERLAP_UM = 6.0
 # The waves of fibres: their length, and their height where they are fully wavy.
 WAVE_UM, HEIGHT_UM = 48.0, 7.0
 # Fat cells: how wide, and half the wall between two.
@@ -78,7 +81,17 @@ class Painted:
 
 
 @dataclass(frozen=True)
-class _Grid:
+class PaintedTissues:
+    """A slide: its pixels, uint8 (rows, columns, 3); on cells of CELL_PX px which of its tissues lies where, int8, -1
+    where there is glass; and where there are nests, bool, their lumens too."""
+
+    pixels: np.ndarray
+    tissue: np.ndarray
+    nests: np.ndarray
+
+
+@dataclass(frozen=True)
+class Grid:
     """Where the middles of cells are, µm; how large all of them are together."""
 
     y: np.ndarray
@@ -124,27 +137,112 @@ def paint_slide(
     area, 0 to 1. library_seed: of what all slides share, such as the grain of their fibres. bodies: where the tumour
     is, `layouts.bodies` or what is called alike.
     """
-    y, x = (np.indices(shape, dtype=np.float32) + 0.5) * np.float32(CELL_PX * mpp)
-    grid = _Grid(y, x, mpp)
-    outline = layouts.piece(y / grid.extent[0] - 0.5, x / grid.extent[1] - 0.5, rng) + 0.06
-    outline += 0.022 * grid.field(230, rng) + 0.008 * grid.field(70, rng) + 0.003 * grid.field(22, rng)
-    body = bodies(y, x, rng) + 16 * grid.field(150, rng) + 3 * grid.field(50, rng)
-    body -= np.quantile(body[outline > 0], 1 - tumour_share)
+    grid = _grid(shape, mpp)
+    outline = _outline(grid, rng)
+    body = body_of(grid, outline > 0, tumour_share, rng, bodies)
     surroundings = vary(home, rng)
     looks = [surroundings] if tumour is None else [surroundings, tumour]
-    parts = [outline > 0] if tumour is None else [(outline > 0) & (body < 6), (outline > 0) & (body > -6)]
-    laid_out = [_lay_out(look, grid, part, rng) for look, part in zip(looks, parts, strict=True)]
-    if home == SURROUNDINGS[LIVER]:
-        laid_out[0] = _with_portal_fields(laid_out[0], grid, rng)
+    near = [body < OVERLAP_UM, body > -OVERLAP_UM]
+    parts = [outline > 0] if tumour is None else [(outline > 0) & one for one in near]
+    laid_out = _laid_out(looks, grid, parts, rng)
     inside = np.zeros(shape, bool) if tumour is None else body > 0
-    regions = [~inside, inside][: len(looks)]
-    whole = _joined(laid_out, inside)
-    # No gland is cut by the tumour's border.
+    whole = _joined(laid_out, inside.astype(np.int8))
     if tumour is not None:
-        free = np.abs(body) - BORDER_UM
-        whole = replace(whole, depth=np.minimum(whole.depth, free), fat=np.minimum(whole.fat, free))
-    eosin, haematoxylin = _ground(whole, outline, mpp, library_seed, rng)
-    full = (shape[0] * CELL_PX, shape[1] * CELL_PX)
+        whole = _uncut(whole, np.abs(body))
+    regions = [~inside, inside][: len(looks)]
+    pixels = _paint(looks, regions, whole, outline, grid, stain, library_seed, rng)
+    return Painted(pixels, inside & (outline > 0))
+
+
+def paint_tissues(
+    looks: Sequence[Look],
+    *,
+    shape: tuple[int, int],
+    mpp: float,
+    places: Callable[[Grid, np.ndarray, np.random.Generator], np.ndarray],
+    stain: Stain,
+    library_seed: int,
+    rng: np.random.Generator,
+) -> PaintedTissues:
+    """Paint a slide of several tissues, of `shape` (rows, columns) cells at `mpp` µm/px.
+
+    looks: how this slide's tissues look. Those that differ in their nuclei alone lie in the same nests. places: given
+    the grid, where there is tissue (bool) and a generator, returns heights (looks, rows, columns) in µm: at each place
+    lies the tissue that is highest there, and it is half as far from the border as it is higher than the next. The
+    others: as for `paint_slide`.
+    """
+    grid = _grid(shape, mpp)
+    outline = _outline(grid, rng)
+    heights = places(grid, outline > 0, rng)
+    arrangements = [replace(look, **dict.fromkeys(NUCLEI, 0.0)) for look in looks]
+    # The first look of each arrangement, whose nests all of them lie in.
+    first = list(dict.fromkeys(arrangements.index(one) for one in arrangements))
+    of_nests = np.array([first.index(arrangements.index(one)) for one in arrangements])
+    tops = np.stack([heights[of_nests == nest].max(axis=0) for nest in range(len(first))])
+    parts = [(outline > 0) & (tops.max(axis=0) - top < 2 * OVERLAP_UM) for top in tops]
+    laid_out = _laid_out([looks[at] for at in first], grid, parts, rng)
+    whole = _joined(laid_out, tops.argmax(axis=0).astype(np.int8))
+    if len(tops) > 1:
+        second, highest = np.partition(tops, -2, axis=0)[-2:]
+        whole = _uncut(whole, (highest - second) / 2)
+    tissue = heights.argmax(axis=0).astype(np.int8)
+    regions = [tissue == number for number in range(len(looks))]
+    pixels = _paint(looks, regions, whole, outline, grid, stain, library_seed, rng)
+    return PaintedTissues(pixels, np.where(outline > 0, tissue, -1).astype(np.int8), (whole.depth > 0) & (outline > 0))
+
+
+def body_of(
+    grid: Grid,
+    tissue: np.ndarray,
+    share: float,
+    rng: np.random.Generator,
+    bodies: Callable[[np.ndarray, np.ndarray, np.random.Generator], np.ndarray] = layouts.bodies,
+) -> np.ndarray:
+    """Above 0 (about µm) where a tumour is that has the share 0 to 1 of the tissue (bool), below 0 elsewhere."""
+    body = bodies(grid.y, grid.x, rng) + 16 * grid.field(150, rng) + 3 * grid.field(50, rng)
+    return body - np.quantile(body[tissue], 1 - share)
+
+
+def _grid(shape: tuple[int, int], mpp: float) -> Grid:
+    y, x = (np.indices(shape, dtype=np.float32) + 0.5) * np.float32(CELL_PX * mpp)
+    return Grid(y, x, mpp)
+
+
+def _outline(grid: Grid, rng: np.random.Generator) -> np.ndarray:
+    """Above 0 where there is tissue."""
+    outline = layouts.piece(grid.y / grid.extent[0] - 0.5, grid.x / grid.extent[1] - 0.5, rng) + 0.06
+    return outline + (0.022 * grid.field(230, rng) + 0.008 * grid.field(70, rng) + 0.003 * grid.field(22, rng))
+
+
+def _laid_out(
+    looks: Sequence[Look], grid: Grid, parts: Sequence[np.ndarray], rng: np.random.Generator
+) -> list[_Layout]:
+    found = [_lay_out(look, grid, part, rng) for look, part in zip(looks, parts, strict=True)]
+    return [
+        _with_portal_fields(layout, grid, rng) if look.portal else layout
+        for look, layout in zip(looks, found, strict=True)
+    ]
+
+
+def _uncut(whole: _Layout, border_um: np.ndarray) -> _Layout:
+    """The layout with no nest and no fat cell cut by a border that is so far away."""
+    free = border_um - BORDER_UM
+    return replace(whole, depth=np.minimum(whole.depth, free), fat=np.minimum(whole.fat, free))
+
+
+def _paint(
+    looks: Sequence[Look],
+    regions: Sequence[np.ndarray],
+    whole: _Layout,
+    outline: np.ndarray,
+    grid: Grid,
+    stain: Stain,
+    library_seed: int,
+    rng: np.random.Generator,
+) -> np.ndarray:
+    """The pixels of a slide, of the looks in their regions (bool), all of it laid out."""
+    eosin, haematoxylin = _ground(whole, outline, grid.mpp, library_seed, rng)
+    full = tuple(side * CELL_PX for side in grid.shape)
     eosin = np.array(resized(eosin, full, Image.Resampling.BICUBIC))
     haematoxylin = np.array(resized(haematoxylin, full, Image.Resampling.BILINEAR))
     grain = textures(library_seed)["grain"]
@@ -152,10 +250,10 @@ def paint_slide(
     for look, region in zip(looks, regions, strict=True):
         _put_cells(haematoxylin, eosin, look, whole, region & (outline > 0), grid, library_seed, rng)
     _balance(haematoxylin, eosin, regions)
-    return Painted(develop(haematoxylin, eosin, stain, library_seed, rng), inside & (outline > 0))
+    return develop(haematoxylin, eosin, stain, library_seed, rng)
 
 
-def _lay_out(look: Look, grid: _Grid, part: np.ndarray, rng: np.random.Generator) -> _Layout:
+def _lay_out(look: Look, grid: Grid, part: np.ndarray, rng: np.random.Generator) -> _Layout:
     """Lay out a look over a slide. part: bool, where it is wanted; elsewhere there is nothing but stroma."""
     bent_y = grid.y + 7 * grid.field(60, rng) + 2 * grid.field(18, rng)
     bent_x = grid.x + 7 * grid.field(60, rng) + 2 * grid.field(18, rng)
@@ -219,7 +317,7 @@ def _lay_out(look: Look, grid: _Grid, part: np.ndarray, rng: np.random.Generator
 
 
 def _fat(
-    look: Look, grid: _Grid, part: np.ndarray, y: np.ndarray, x: np.ndarray, rng: np.random.Generator
+    look: Look, grid: Grid, part: np.ndarray, y: np.ndarray, x: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     if look.fat < 0.05:
         return np.full(grid.shape, -1, np.float32)
@@ -234,7 +332,7 @@ def _fat(
     return np.where(full[cells.owner] & part, cells.edge, -1).astype(np.float32)
 
 
-def _with_portal_fields(liver: _Layout, grid: _Grid, rng: np.random.Generator) -> _Layout:
+def _with_portal_fields(liver: _Layout, grid: Grid, rng: np.random.Generator) -> _Layout:
     """The liver with portal fields, of stroma with a small duct, and central veins, which are empty."""
     y, x = grid.y + 8 * grid.field(40, rng), grid.x + 8 * grid.field(40, rng)
     lobules = layouts.territories(np.stack([y, x], axis=-1), grid.extent, LOBULE_UM, 0.2, rng)
@@ -256,13 +354,11 @@ def _with_portal_fields(liver: _Layout, grid: _Grid, rng: np.random.Generator) -
     )
 
 
-def _joined(parts: list[_Layout], inside: np.ndarray) -> _Layout:
+def _joined(parts: Sequence[_Layout], which: np.ndarray) -> _Layout:
+    """At each place what the layout has there whose number is `which` (int8)."""
     if len(parts) == 1:
         return parts[0]
-    outer, inner = parts
-    return _Layout(
-        **{f.name: np.where(inside, getattr(inner, f.name), getattr(outer, f.name)) for f in fields(_Layout)}
-    )
+    return _Layout(**{f.name: np.choose(which, [getattr(part, f.name) for part in parts]) for f in fields(_Layout)})
 
 
 @lru_cache(maxsize=2)
@@ -325,7 +421,7 @@ def _put_cells(
     look: Look,
     whole: _Layout,
     region: np.ndarray,
-    grid: _Grid,
+    grid: Grid,
     seed: int,
     rng: np.random.Generator,
 ) -> None:
@@ -363,7 +459,7 @@ def _shape_of(look: Look) -> stamps.Shape:
 
 
 def _nuclei(
-    look: Look, whole: _Layout, region: np.ndarray, grid: _Grid, rng: np.random.Generator
+    look: Look, whole: _Layout, region: np.ndarray, grid: Grid, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places (n, 2: y, x; µm) and angles (n,) of the nuclei of nests."""
     half_um, thick_um = look.nucleus_um * np.sqrt(look.elongation), look.nucleus_um / np.sqrt(look.elongation)
@@ -399,7 +495,7 @@ def _nuclei(
 
 
 def _flat_nuclei(
-    whole: _Layout, region: np.ndarray, grid: _Grid, rng: np.random.Generator
+    whole: _Layout, region: np.ndarray, grid: Grid, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Places and angles, as of `_nuclei`, of those that lie flat on the wall of nests, beneath the others."""
     points = layouts.jittered(grid.extent, 0.6 * FLAT_APART_UM, 0.4, rng)
@@ -409,13 +505,13 @@ def _flat_nuclei(
     return points, _inwards(points, whole, grid) + np.pi / 2
 
 
-def _at_depth(points: np.ndarray, depth: np.ndarray | float, whole: _Layout, grid: _Grid) -> np.ndarray:
+def _at_depth(points: np.ndarray, depth: np.ndarray | float, whole: _Layout, grid: Grid) -> np.ndarray:
     """Points moved inwards or outwards until they lie so deep in their nests (µm)."""
     angle = _inwards(points, whole, grid)
     return points + np.stack([np.sin(angle), np.cos(angle)], axis=1) * (depth - grid.at(whole.depth, points))[:, None]
 
 
-def _inwards(points: np.ndarray, whole: _Layout, grid: _Grid) -> np.ndarray:
+def _inwards(points: np.ndarray, whole: _Layout, grid: Grid) -> np.ndarray:
     """The way from the wall of a nest into it, radians from the x axis."""
     slope_y, slope_x = np.gradient(whole.depth)
     return np.arctan2(grid.at(slope_y, points), grid.at(slope_x, points))
@@ -428,7 +524,7 @@ def _draw_borders(
     whole: _Layout,
     region: np.ndarray,
     points: np.ndarray,
-    grid: _Grid,
+    grid: Grid,
 ) -> None:
     """Empty the cytoplasm between nuclei and cells' borders as far as it is clear, and draw the borders, in place."""
     if max(look.borders, look.clear) < 0.12 or len(points) < 3:
@@ -453,7 +549,7 @@ def _put_drops(
     look: Look,
     whole: _Layout,
     region: np.ndarray,
-    grid: _Grid,
+    grid: Grid,
     rng: np.random.Generator,
 ) -> None:
     """Clear drops of mucus, or of fat, in the cells of mucous nests, in place."""
@@ -469,7 +565,7 @@ def _put_drops(
 
 
 def _stromal(
-    look: Look, whole: _Layout, region: np.ndarray, grid: _Grid, rng: np.random.Generator
+    look: Look, whole: _Layout, region: np.ndarray, grid: Grid, rng: np.random.Generator
 ) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
     """Yield (kind of nucleus, points (n, 2), angles (n,)) of what lies between the nests."""
 

@@ -42,7 +42,8 @@ class Look:
     Between: retraction, empty slits in place of stroma; fibrous rather than loose stroma; cellular; inflamed; necrosis;
     fat, territories of it.
     Of glands, and the same on all slides of a kind: two_rows, a row of flat nuclei on the wall, beneath the others;
-    bare, the share of glands that are missing, in smooth patches; fat lies there alone.
+    bare, the share of glands that are missing, in smooth patches; fat lies there alone. Of the liver: portal, it has
+    portal fields and central veins.
     """
 
     nucleus_um: float = 3.2
@@ -75,6 +76,7 @@ class Look:
     fat: float = 0.0
     two_rows: bool = False
     bare: float = 0.0
+    portal: bool = False
 
 
 PROPERTIES = {
@@ -107,6 +109,8 @@ PROPERTIES = {
     "necrosis": Property(True, 0.4, 0.4),
     "fat": Property(True, 0.3, 0.0),
 }
+# Those of nuclei; all others arrange cells and what lies between them.
+NUCLEI = ("nucleus_um", "elongation", "unequal", "chromatin", "nucleoli", "spacing_um", "order")
 # How far a kind's own shift goes, in standard deviations of each property between slides; one size for each kind,
 # evenly from the first to the second.
 OWN_SHIFT = (0.1, 1.9)
@@ -405,7 +409,7 @@ SURROUNDINGS = {
     LIVER: Look(
         nucleus_um=3.3, elongation=1.03, unequal=0.12, nucleoli=0.6, chromatin=0.2, spacing_um=17, order=0.6,
         nest_um=25, stretch=3.5, stroma=0.11, retraction=0.85, borders=0.55, fibrous=0.3, cellular=0.3, inflamed=0.1,
-        mucus=0.04,
+        mucus=0.04, portal=True,
     ),
     # Small, round glands full of mucus, in loose stroma.
     "mucosa": Look(

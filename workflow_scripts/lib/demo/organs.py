@@ -212,7 +212,7 @@ def _make_slide(slide: Slide, *, folder: Path, name_of: dict[str, str], slide_px
         write_svs(painted.pixels[:height, :width], unfinished, mpp=mpp, magnification=MAGNIFICATION)
     of_hand = np.random.default_rng([seed, 43, slide.number])
     drawn = outlines.draw(painted.tumour, size=(width, height), cell_px=histology.CELL_PX, mpp=mpp, rng=of_hand)
-    outlines.write_asap(cohort / "annotations" / f"{slide.slide_id}.xml", drawn)
+    outlines.write_asap(cohort / "annotations" / f"{slide.slide_id}.xml", {outlines.CLASS_NAME: drawn})
 
 
 def _file_of(slide: Slide) -> str:

@@ -1,18 +1,23 @@
-"""A pathologist's annotation of the tumour: its outline as a hand draws it, in a file as QuPath or ASAP writes it."""
+"""A pathologist's annotations, of the tumour or of several tissues: outlines as a hand draws them, in a file as QuPath or
+ASAP writes it."""
 
 import json
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from xml.etree.ElementTree import Element, ElementTree, SubElement, indent
 
 import numpy as np
 import shapely
-from shapely import MultiPolygon, Polygon
+from shapely import LineString, MultiPolygon, Polygon
+from shapely.ops import split
 
 from workflow_scripts.lib.files import writing
 
 CLASS_NAME = "Tumor"
 COLOUR = (200, 0, 0)
+# Those of several classes, in turn.
+COLOURS = (COLOUR, (0, 140, 60), (230, 150, 0), (120, 60, 180), (0, 150, 190), (110, 80, 50))
 # What ASAP has in place of holes: polygons of a group that is subtracted from all others.
 HOLE_NAME, HOLE_COLOUR = "Exclusion", (0, 0, 200)
 # µm. A hand passes over necks and bays narrower than twice the first; it draws a little outside, sets a corner so
@@ -82,16 +87,19 @@ def write_geojson(path: str | Path, outline: MultiPolygon, rng: np.random.Genera
         partial.write_text(json.dumps({"type": "FeatureCollection", "features": features}), encoding="utf-8")
 
 
-def write_asap(path: str | Path, outline: MultiPolygon) -> None:
-    """Write an outline as ASAP does: a polygon for each part, and one of the group HOLE_NAME for each hole.
+def write_asap(path: str | Path, outlines: Mapping[str, MultiPolygon]) -> None:
+    """Write the outline of each class as ASAP does: a polygon for each part, and one of the group HOLE_NAME for each
+    hole.
 
-    A hole in which another part lies is drawn over: that part would be subtracted with it.
+    A hole would be subtracted from what lies in it too. One in which another part of the class lies is drawn over; an
+    outline that goes round another class is cut in two.
     """
-    holes = [Polygon(ring) for part in outline.geoms for ring in part.interiors]
-    holes = [hole for hole in holes if not any(hole.contains(part) for part in outline.geoms)]
+    parts = {name: _cut_round(outline, name, outlines) for name, outline in outlines.items()}
+    holes = [hole for of_class in parts.values() for hole in _holes(of_class)]
     root = Element("ASAP_Annotations")
     drawn = SubElement(root, "Annotations")
-    groups = [(CLASS_NAME, COLOUR, list(outline.geoms)), (HOLE_NAME, HOLE_COLOUR, holes)]
+    groups = [(name, COLOURS[number % len(COLOURS)], of_class) for number, (name, of_class) in enumerate(parts.items())]
+    groups.append((HOLE_NAME, HOLE_COLOUR, holes))
     for name, colour, polygons in groups:
         for polygon in polygons:
             look = {"PartOfGroup": name, "Color": _hex(colour)}
@@ -107,6 +115,29 @@ def write_asap(path: str | Path, outline: MultiPolygon) -> None:
     indent(root, "\t")
     with writing(path) as partial:
         ElementTree(root).write(partial, encoding="utf-8", xml_declaration=True)
+
+
+def _holes(parts: list[Polygon]) -> list[Polygon]:
+    """The holes of the parts of a class, but for those in which another part lies."""
+    holes = [Polygon(ring) for part in parts for ring in part.interiors]
+    return [hole for hole in holes if not any(hole.contains(part) for part in parts)]
+
+
+def _cut_round(outline: MultiPolygon, name: str, outlines: Mapping[str, MultiPolygon]) -> list[Polygon]:
+    """The parts of a class's outline, cut from top to bottom through holes until no other class lies in any."""
+    others = shapely.union_all([other for of, other in outlines.items() if of != name])
+    pending, parts = list(outline.geoms), []
+    while pending:
+        part = pending.pop(0)
+        holes = [Polygon(ring) for ring in part.interiors]
+        cut = next((hole for hole in holes if hole.intersection(others).area > 0), None)
+        if cut is None:
+            parts.append(part)
+            continue
+        x, (_, top, _, bottom) = cut.representative_point().x, part.bounds
+        line = LineString([(x, top - 1), (x, bottom + 1)])
+        pending = _polygons_of(split(part, line)) + pending
+    return parts
 
 
 def _hex(colour: tuple[int, int, int]) -> str:

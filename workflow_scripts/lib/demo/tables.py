@@ -1,6 +1,6 @@
 """The demo cohort's tables, in the public files' own formats."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ NOISE_GENES = 12
 NOISE_MIRNAS = 8
 SUBTYPES = ("Luminal A", "Luminal B", "Basal-like", "HER2-enriched")
 ER_STATUS = ("Positive", "Negative")
-# Months; Weibull. The median time of a tumour without heterogeneity is about seven years.
+# Months; Weibull. The median time at risk 0 is about seven years.
 SCALE, SHAPE = 110.0, 1.2
 
 
@@ -24,18 +24,24 @@ def follow(shares: np.ndarray, rng: np.random.Generator, *, spread: float = 0.07
     return 2.0 ** (6.0 + 4.0 * (np.asarray(shares) + rng.normal(0, spread, len(shares))))
 
 
-def write_mrna(path: Path, gene: str, values: np.ndarray, aliquots: Sequence[str], rng: np.random.Generator) -> None:
+def write_mrna(
+    path: Path, genes: Mapping[str, np.ndarray], aliquots: Sequence[str], rng: np.random.Generator
+) -> None:
     """PanCanAtlas mRNA: TSV, `gene_id` of the form `SYMBOL|ENTREZ`, a column per aliquot.
 
-    Beside `gene`: a row without a symbol, a pseudogene of nearly the same name, and noise, in which a value is missing
-    and some are negative (batch correction does that).
+    genes: the values (aliquots,) of each. Beside them: a row without a symbol, pseudogenes of nearly the same names,
+    and noise, in which a value is missing and some are negative (batch correction does that).
     """
     n = len(aliquots)
-    rows = {"?|900000": rng.lognormal(1, 1, n), f"{gene}|900001": values, f"{gene}P1|900002": rng.lognormal(3, 1, n)}
+    rows = {"?|900000": rng.lognormal(1, 1, n)}
+    for number, (gene, values) in enumerate(genes.items()):
+        entrez = 900001 + 2 * number
+        rows |= {f"{gene}|{entrez}": values, f"{gene}P1|{entrez + 1}": rng.lognormal(3, 1, n)}
+    first_noise = len(rows)
     for number in range(NOISE_GENES):
         rows[f"NOISE{number + 1}|{900010 + number}"] = rng.lognormal(rng.uniform(2, 8), rng.uniform(0.3, 1), n) - 4.0
     frame = pd.DataFrame(rows, index=list(aliquots)).T.round(4)
-    frame.iloc[3, 0] = np.nan
+    frame.iloc[first_noise, 0] = np.nan
     frame.columns = list(aliquots)
     with writing(path) as partial:
         frame.to_csv(partial, sep="\t", index_label="gene_id", na_rep="NA", lineterminator="\n")
@@ -59,15 +65,15 @@ def write_mirna(path: Path, name: str, values: np.ndarray, aliquots: Sequence[st
 
 
 def survive(
-    hti: np.ndarray, *, log_hazard_ratio: float, censored: float, rng: np.random.Generator
+    risk: np.ndarray, *, log_hazard_ratio: float, censored: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Months (n,) and whether the death was seen (n,) bool.
 
-    Weibull times under proportional hazards: hazard = base · exp(log_hazard_ratio · hti). Censoring at a uniform time
+    Weibull times under proportional hazards: hazard = base · exp(log_hazard_ratio · risk). Censoring at a uniform time
     below an end of study that is chosen so that about the share `censored` is still alive at their last visit.
     """
-    death = SCALE * (rng.exponential(size=len(hti)) / np.exp(log_hazard_ratio * np.asarray(hti))) ** (1 / SHAPE)
-    visit = rng.uniform(size=len(hti))
+    death = SCALE * (rng.exponential(size=len(risk)) / np.exp(log_hazard_ratio * np.asarray(risk))) ** (1 / SHAPE)
+    visit = rng.uniform(size=len(risk))
     ends = np.geomspace(1, 1e5, 2000)
     alive = (visit * ends[:, None] < death).mean(axis=1)
     end = ends[np.argmin(np.abs(alive - censored))]
