@@ -45,9 +45,11 @@ LOG_HAZARD_RATIOS, CENSORED = (2.4, 1.6), 0.35
 # What a second gene follows: the share of positive tiles that stands for a rim, and for none.
 RIM_SHARES = (0.8, 0.2)
 # The tumour's share of a slide's tissue; the rim's width, µm; how wide patches of crowded nuclei are, µm.
-TUMOUR_SHARE, RIM_UM, CLONE_UM = (0.35, 0.6), (45.0, 75.0), 120.0
+TUMOUR_SHARE, RIM_UM, CLONE_UM = (0.35, 0.6), (45.0, 75.0), 210.0
 # Between the middles of the places where a tissue is, of slides with several.
-PLACE_UM = 150.0
+PLACE_UM = 180.0
+# Half the width of what is passed over by who outlines single glands.
+GLAND_NARROW_UM = 5.0
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ class Centre:
 def _laboratory(
     haematoxylin: tuple[float, float, float], eosin: tuple[float, float, float], strengths: tuple[float, float]
 ) -> dyes.Laboratory:
-    return dyes.Laboratory(haematoxylin, eosin, strengths, turn=0.02, spread=0.13)
+    return dyes.Laboratory(haematoxylin, eosin, strengths, turn=0.014, spread=0.09)
 
 
 CENTRES = {
@@ -101,8 +103,8 @@ _IN_LYMPH_NODE = Look(
 )  # fmt: skip
 # Glands with lumens or without, in stroma with about as many nuclei.
 _GLANDULAR = Look(
-    nucleus_um=2.7, elongation=1.4, unequal=0.2, spacing_um=8.2, order=0.6, polarity=0.8, nest_um=84, stretch=1.4,
-    stroma=0.42, lumen=0.55, lining_um=17, aligned=0.3, wavy=0.5, fibrous=0.7, cellular=0.95, inflamed=0.5,
+    nucleus_um=2.7, elongation=1.4, unequal=0.2, spacing_um=8.2, order=0.6, polarity=0.8, nest_um=130, stretch=1.3,
+    stroma=0.48, lumen=0.5, lining_um=26, aligned=0.3, wavy=0.5, fibrous=0.7, cellular=0.95, inflamed=0.5,
 )  # fmt: skip
 _SOLID = Look(
     nucleus_um=2.9, elongation=1.25, unequal=0.15, chromatin=0.25, nucleoli=0.15, spacing_um=10.6, order=0.6, nest_um=70,
@@ -349,6 +351,7 @@ def _make_slide(slide: Slide, *, folder: Path, names: Mapping[str, str], slide_p
     if slide.role in TASKS:
         of_hand = np.random.default_rng([seed, 64, slide.number])
         of_slide = {"size": (width, height), "cell_px": histology.CELL_PX, "mpp": mpp, "rng": of_hand}
+        of_slide |= {"narrow_um": GLAND_NARROW_UM} if slide.role == GLANDS else {}
         drawn = {name: outlines.draw(mask, **of_slide) for name, mask in painted.classes.items()}
         outlines.write_asap(cohort / "annotations" / f"{slide.slide_id}.xml", drawn)
     return painted.crowded
