@@ -883,7 +883,9 @@ class EncoderTraining(Optimisation):
     evaluations_per_epoch: Positive = Field(4, description="Evaluations on the validation set per epoch.")
     max_epochs: Positive = Field(40, description="Bound on training, of which the paper names none.")
     checkpoint_on: Literal["accuracy", "loss", "last"] = Field(
-        "loss", description="The weights kept are the best by this; only encoders with tasks have an accuracy."
+        "loss",
+        description="The weights kept are the best by this; only encoders with tasks have an accuracy, and a BiGAN "
+        "keeps the last.",
     )
     plateau_on: Literal["accuracy", "loss"] = Field("loss", description="Validation measure of the plateau (3).")
     plateau_patience: Positive = Field(4, description="Evaluations without improvement before the rate decays.")

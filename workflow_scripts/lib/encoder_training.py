@@ -20,12 +20,13 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.splits import TRAIN, VALIDATION
 from workflow_scripts.lib.tile_problems import SlideProblem
 from workflow_scripts.lib.tile_sources import TileSource
+from workflow_scripts.lib.training import LAST
 from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles, sample_classes
 
 # The kinds of encoders that are trained, as the configuration calls them, and what `model.json` calls their networks.
 BACKBONES = {"multitask": encoders.MULTITASK, "autoencoder": autoencoders.BACKBONE, "bigan": encoders.BIGAN}
 # Ways to be judged that an encoder without tasks has.
-MEASURES = ("loss", "last")
+MEASURES = ("loss", LAST)
 # The label of patches that are of no class of their task.
 NO_CLASS = -1
 
@@ -85,7 +86,8 @@ class Bigan(SlideProblem):
 
     Both sides take a step at once, by one optimiser. Its one measure is how much what the generator draws from the
     features of validation patches differs from these: the mean squared difference of network input. Neither side is
-    trained for that, and it has no chance in it; the losses of the two say only which is ahead.
+    trained for that, and it has no chance in it; the losses of the two say only which is ahead. Before the generator draws
+    anything, it may be lower than ever after, so that it is no choice between weights.
     """
 
     def share_loss(
@@ -127,7 +129,7 @@ def train_encoder(
     kind: of BACKBONES. training, validation: what `sampled_patches` gives. tasks: the names of each task's classes, of
     `multitask`. features: C. shrink: the side of the squares of px that are averaged first. settings: the keys of
     `compression.training` but for `workers`; `checkpoint_on`, `plateau_on` and `stop_on` are of MEASURES where there
-    are no tasks. The rest is as in `train_model`. `scores.tsv` has `validation_accuracy`, and
+    are no tasks, and of a `bigan` the last weights are kept whatever the first says (see `Bigan`). The rest is as in `train_model`. `scores.tsv` has `validation_accuracy`, and
     `validation_accuracy_<task>` of each task.
 
     Raises InputError as `train_network` and the networks do, and for a measure that only encoders with tasks have.
@@ -137,6 +139,7 @@ def train_encoder(
             raise InputError(
                 f"{key}: an encoder of kind {kind} has no {settings[key]}; expected one of {', '.join(MEASURES)}"
             )
+    settings = {**settings, "checkpoint_on": LAST} if kind == "bigan" else settings
     described: dict[str, Any] = {"backbone": BACKBONES[kind], "features": features, "shrink": shrink}
     described["tasks"] = {task: list(classes) for task, classes in encoders.by_name(tasks).items()}
 
