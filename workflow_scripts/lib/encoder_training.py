@@ -86,8 +86,8 @@ class Bigan(SlideProblem):
 
     Both sides take a step at once, by one optimiser. Its one measure is how much what the generator draws from the
     features of validation patches differs from these: the mean squared difference of network input. Neither side is
-    trained for that, and it has no chance in it; the losses of the two say only which is ahead. Before the generator draws
-    anything, it may be lower than ever after, so that it is no choice between weights.
+    trained for that, and it has no chance in it; the losses of the two say only which is ahead. Before the generator
+    draws anything it may be lower than ever after, so that it is no choice between weights.
     """
 
     def share_loss(
@@ -129,8 +129,8 @@ def train_encoder(
     kind: of BACKBONES. training, validation: what `sampled_patches` gives. tasks: the names of each task's classes, of
     `multitask`. features: C. shrink: the side of the squares of px that are averaged first. settings: the keys of
     `compression.training` but for `workers`; `checkpoint_on`, `plateau_on` and `stop_on` are of MEASURES where there
-    are no tasks, and of a `bigan` the last weights are kept whatever the first says (see `Bigan`). The rest is as in `train_model`. `scores.tsv` has `validation_accuracy`, and
-    `validation_accuracy_<task>` of each task.
+    are no tasks, and of a `bigan` the last weights are kept whatever the first says (see `Bigan`). The rest is as in
+    `train_model`. `scores.tsv` has `validation_accuracy`, and `validation_accuracy_<task>` of each task.
 
     Raises InputError as `train_network` and the networks do, and for a measure that only encoders with tasks have.
     """
