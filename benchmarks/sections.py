@@ -134,6 +134,19 @@ SECTIONS = (
         {"prediction_passes": "Ten models in one pass", "prediction_memory": "Memory by the number of tiles"},
     ),
     Section(
+        "compression",
+        "Compression",
+        """
+        A slide's patches of 64 px encoded from its store and written as a grid, beside the same encoder on the same
+        patches in memory. The encoder is that of several tasks, with random weights. Tables are named by threads of
+        torch. Memory is of a process of its own.
+        """,
+        {
+            "compression_2_orientations": "2, in eight orientations",
+            "compression_memory": "Memory by the size of the slide",
+        },
+    ),
+    Section(
         "planning",
         "Planning",
         """

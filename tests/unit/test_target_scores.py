@@ -14,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 from workflow_scripts.lib import encoder_scores, evaluation, risk_scores, survival, target_scores
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import read_table, write_table
+from workflow_scripts.lib.scores import c_index
 
 DRAWN = {"resamples": 40, "seed": 3}
 NAN = float("nan")
@@ -268,10 +269,10 @@ def test_a_roc_curve_goes_from_corner_to_corner(targets):
 
 def test_who_dies_first_has_the_higher_risk_at_a_c_index_of_1():
     time, event = np.array([1, 2, 3, 4.0]), np.array([1, 1, 1, 0])
-    assert risk_scores.c_index(time, event, np.array([4, 3, 2, 1.0])) == 1
-    assert risk_scores.c_index(time, event, np.array([1, 2, 3, 4.0])) == 0
-    assert risk_scores.c_index(time, event, np.ones(4)) == 0.5
-    assert np.isnan(risk_scores.c_index(time, np.zeros(4), np.arange(4)))
+    assert c_index(time, event, np.array([4, 3, 2, 1.0])) == 1
+    assert c_index(time, event, np.array([1, 2, 3, 4.0])) == 0
+    assert c_index(time, event, np.ones(4)) == 0.5
+    assert np.isnan(c_index(time, np.zeros(4), np.arange(4)))
 
 
 def test_resampled_c_index_is_lifelines_on_the_copies():

@@ -11,9 +11,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from lifelines.utils import concordance_index
 
-from workflow_scripts.lib import evaluation, files, survival, target_scores
+from workflow_scripts.lib import evaluation, files, scores, survival, target_scores
 from workflow_scripts.lib.splits import VALIDATION
 from workflow_scripts.lib.target_scores import CLASS, SURVIVAL, Learnt
 
@@ -114,7 +113,7 @@ def survival_table(found: Sequence[Risks], *, resamples: int, seed: int) -> pd.D
         patients = of.patients
         test = survival.compare(patients, _groups(patients))
         time, event, risk = (patients[name].to_numpy() for name in ("time", "event", "risk"))
-        value, notes = c_index(time, event, risk), [test["note"], *of.notes]
+        value, notes = scores.c_index(time, event, risk), [test["note"], *of.notes]
         drawn = evaluation.draw_patients(patients["patient_id"], resamples=resamples, seed=seed)
         spread = evaluation.interval(resampled_c_index(time, event, risk, drawn.times[:, drawn.patient_of]))
         low, high = (spread.low, spread.high) if np.isfinite(value) else (np.nan, np.nan)
@@ -160,18 +159,8 @@ def _groups(patients: pd.DataFrame) -> pd.Series:
 # The C-index
 
 
-def c_index(time: np.ndarray, event: np.ndarray, risk: np.ndarray) -> float:
-    """Harrell's C: of n patients the chance that of two the one who dies first has the higher risk, (n,) each.
-
-    Equal risks count half. NaN where no two can be compared. (lifelines takes what is higher for who lives longer.)
-    """
-    if not _first(np.asarray(time), np.asarray(event)).any():
-        return float("nan")
-    return float(concordance_index(time, -np.asarray(risk, float), event))
-
-
 def resampled_c_index(time: np.ndarray, event: np.ndarray, risk: np.ndarray, times: np.ndarray) -> np.ndarray:
-    """`c_index` of each resample, (resamples,), that has each patient as often as times (resamples, n) says."""
+    """`scores.c_index` of each resample, (resamples,), that has each patient as often as times (resamples, n) says."""
     first, risk = _first(np.asarray(time), np.asarray(event)).astype(float), np.asarray(risk, float)
     higher = (risk[:, None] > risk) + (risk[:, None] == risk) / 2
     pairs, won = (((times @ of) * times).sum(axis=1) for of in (first, first * higher))

@@ -1,4 +1,4 @@
-"""From tile probabilities to positive tiles and slide scores; areas under the ROC curve, rank correlation, C-index."""
+"""From tile probabilities to positive tiles and slide scores; areas under the ROC curve, and the C-index."""
 
 import numpy as np
 
@@ -39,16 +39,6 @@ def macro_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     found = [auc(labels == number, column) for number, column in enumerate(np.asarray(probabilities).T)]
     defined = [value for value in found if not np.isnan(value)]
     return float(np.mean(defined)) if defined else float("nan")
-
-
-def spearman(values: np.ndarray, predicted: np.ndarray) -> float:
-    """Spearman's rank correlation of two (n,), ties sharing a rank; NaN where either has one value alone, or none."""
-    # Here, because most jobs that read tiles need no correlation.
-    from scipy.stats import spearmanr
-
-    if min(len(np.unique(values)), len(np.unique(predicted))) < 2:
-        return float("nan")
-    return float(spearmanr(values, predicted).statistic)
 
 
 def c_index(times: np.ndarray, events: np.ndarray, risks: np.ndarray) -> float:

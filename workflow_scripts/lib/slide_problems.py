@@ -11,7 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from workflow_scripts.lib import feeding, grids, scores
+from workflow_scripts.lib import evaluation, feeding, grids, scores
 from workflow_scripts.lib.augmentations import TURNS
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.grids import Place
@@ -204,7 +204,7 @@ class NumberProblem(GridProblem):
 
     def measure(self, outputs: np.ndarray, labels: np.ndarray) -> dict[str, float]:
         """See `GridProblem`."""
-        return {"spearman": scores.spearman(labels, outputs[:, 0])}
+        return {"spearman": evaluation.spearman(labels, outputs[:, 0])[0]}
 
 
 class RiskProblem(GridProblem):
