@@ -1,13 +1,14 @@
 """The generated cohorts of the study of neural image compression: annotated slides of four patch tasks, and slides of
 liver metastases with a class, a number and survival.
 
-The tasks are told by tissue (`lymph_node_a`, `lymph_node_b`: one task, of two centres; `glands`; `nuclei`; `tissues`), each
-of an organ with a stain and a scanner of its own. In the metastases the number is the share of the tumour whose nuclei are
-crowded, unequal and dark-grained (`crowded_of`), the class is whether a rim of collagen lies between tumour and liver, and
-the hazard of death rises with the one and with the lack of the other. Both hospitals have the same tissues.
+The tasks are told by tissue (`lymph_node_a`, `lymph_node_b`: one task, of two centres; `glands`; `nuclei`;
+`tissues`), each of an organ with a stain and a scanner of its own. In the metastases the number is the share of the
+tumour whose nuclei are crowded, unequal and coarse (`crowded_of`), the class is whether a rim of collagen lies
+between tumour and liver, and the hazard of death rises with the one and with the lack of the other. Both hospitals
+have the same tissues.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib.demo import dyes, histology, layouts, outlines, roster, tables, workers
+from workflow_scripts.lib.demo.brushes import step
 from workflow_scripts.lib.demo.histology import Grid
 from workflow_scripts.lib.demo.morphology import KINDS, LIVER, SURROUNDINGS, Look, vary
 from workflow_scripts.lib.demo.svs import write_svs
@@ -44,8 +46,10 @@ NOISE = 0.03
 LOG_HAZARD_RATIOS, CENSORED = (2.4, 1.6), 0.35
 # What a second gene follows: the share of positive tiles that stands for a rim, and for none.
 RIM_SHARES = (0.8, 0.2)
-# The tumour's share of a slide's tissue; the rim's width, µm; how wide patches of crowded nuclei are, µm.
-TUMOUR_SHARE, RIM_UM, CLONE_UM = (0.35, 0.6), (45.0, 75.0), 210.0
+# The tumour's share of a slide's tissue; how wide patches of crowded nuclei are, µm.
+TUMOUR_SHARE, CLONE_UM = (0.4, 0.6), 210.0
+# The rim's width, µm, and how much of the tumour's border has one, on slides that have a rim and on others.
+RIM_UM, COVERED = (30.0, 60.0), ((0.65, 1.0), (0.0, 0.2))
 # Between the middles of the places where a tissue is, of slides with several.
 PLACE_UM = 180.0
 # Half the width of what is passed over by who outlines single glands.
@@ -73,7 +77,7 @@ CENTRES = {
     NUCLEI: Centre(_laboratory((0.63, 0.70, 0.34), (0.10, 0.86, 0.50), (1.05, 0.74)), 0.47),
     TISSUES: Centre(_laboratory((0.57, 0.74, 0.36), (0.17, 0.85, 0.48), (1.15, 0.64)), 0.495),
     DEVELOPMENT: Centre(_laboratory((0.58, 0.73, 0.37), (0.16, 0.84, 0.50), (1.15, 0.62)), 0.5),
-    EXTERNAL: Centre(_laboratory((0.64, 0.69, 0.33), (0.24, 0.83, 0.44), (0.95, 0.78)), 0.46),
+    EXTERNAL: Centre(_laboratory((0.62, 0.71, 0.34), (0.21, 0.84, 0.46), (1.00, 0.72)), 0.47),
 }
 
 
@@ -107,21 +111,22 @@ _GLANDULAR = Look(
     stroma=0.48, lumen=0.5, lining_um=26, aligned=0.3, wavy=0.5, fibrous=0.7, cellular=0.95, inflamed=0.5,
 )  # fmt: skip
 _SOLID = Look(
-    nucleus_um=2.9, elongation=1.25, unequal=0.15, chromatin=0.25, nucleoli=0.15, spacing_um=10.6, order=0.6, nest_um=70,
-    stretch=1.5, stroma=0.16, borders=0.4, fibrous=0.6, cellular=0.5, inflamed=0.25,
+    nucleus_um=2.9, elongation=1.25, unequal=0.15, chromatin=0.25, nucleoli=0.15, spacing_um=10.6, order=0.6,
+    nest_um=70, stretch=1.5, stroma=0.16, borders=0.4, fibrous=0.6, cellular=0.5, inflamed=0.25,
 )  # fmt: skip
 _IN_LIVER = Look(
     nucleus_um=3.0, elongation=1.4, unequal=0.18, chromatin=0.25, nucleoli=0.15, spacing_um=10.6, order=0.55,
-    polarity=0.3, nest_um=72, stretch=1.4, stroma=0.2, lumen=0.25, lining_um=18, fibrous=0.6, cellular=0.5, inflamed=0.25,
+    polarity=0.3, nest_um=72, stretch=1.4, stroma=0.26, lumen=0.25, lining_um=18, wavy=0.7, fibrous=0.95, cellular=0.8,
+    inflamed=0.3,
 )  # fmt: skip
 # Collagen with fibroblasts and some lymphocytes.
 _RIM = replace(SURROUNDINGS["fibrous"], cellular=0.8, inflamed=0.3)
 # The tissues of a slide with several, by class.
-_SEVERAL = {
+SEVERAL = {
     "Tumor": KINDS["colonic_adenocarcinoma"][0],
     "Mucosa": SURROUNDINGS["mucosa"],
-    "Muscle": SURROUNDINGS["muscle"],
-    "Stroma": replace(SURROUNDINGS["fibrous"], cellular=0.6),
+    "Muscle": replace(SURROUNDINGS["muscle"], wavy=0.2, retraction=0.15),
+    "Stroma": replace(SURROUNDINGS["fibrous"], cellular=0.8),
     "Lymphoid": _LYMPHOID,
     "Necrosis": Look(nest_um=90, stroma=0.1, necrosis=0.85, unequal=0.4, chromatin=0.6, inflamed=0.3),
 }
@@ -143,7 +148,7 @@ class Slide:
 
 @dataclass(frozen=True)
 class Painted:
-    """A slide's pixels, and where its classes are: bool, on cells of `histology.CELL_PX` px. crowded: as it came out."""
+    """A slide's pixels; where its classes are, bool, on cells of `histology.CELL_PX` px; crowded, as it came out."""
 
     pixels: np.ndarray
     classes: dict[str, np.ndarray]
@@ -153,7 +158,7 @@ class Painted:
 def make_compression_cohorts(
     folder: str | Path,
     *,
-    names: Mapping[str, str],
+    prefix: str,
     genes: Sequence[str],
     annotated: int,
     development: int,
@@ -166,41 +171,40 @@ def make_compression_cohorts(
 ) -> None:
     """Generate the seven cohorts under `folder`; the same arguments give the same bytes, whatever `processes` is.
 
-    Written, for each of TASKS: <name>/slides/*.svs, <name>.tsv (a sheet: file, slide_id, patient_id) and
-    <name>/annotations/<slide_id>.xml (ASAP's); and split.tsv, a table of splits (`splits`) of their patients, in one
-    round, with no test set. For each of HOSPITALS: <name>/slides/*.svs and <name>.tsv. Of both hospitals: targets.tsv
-    (slide_id, patient_id, growth_pattern: one of PATTERNS, proliferation: 0 to 1, the same for all slides of a patient),
-    clinical.tsv (as cBioPortal exports a study) and truth.tsv (slide_id, patient_id, crowded: the share of the tumour,
-    rim: 1 or 0, log_hazard: the patient's); of the first also mrna.geneExp.tsv.
+    A cohort is called <prefix>_<role>, of each of ROLES. Written, for each: <cohort>/slides/*.svs and <cohort>.tsv (a
+    sheet: file, slide_id, patient_id). For each of TASKS: <cohort>/annotations/<slide_id>.xml (ASAP's); and
+    split.tsv, a table of splits (`splits`) of their patients, in one round, with no test set. Of both HOSPITALS:
+    targets.tsv (slide_id, patient_id, growth_pattern: one of PATTERNS, proliferation: 0 to 1, the same for all slides
+    of a patient), clinical.tsv (as cBioPortal exports a study) and truth.tsv (slide_id, patient_id, crowded: the
+    share of the tumour, rim: 1 or 0, log_hazard: the patient's); of the first also mrna.geneExp.tsv.
 
-    names: of the cohorts, by role (ROLES). genes: two; the first follows `crowded`, the second `rim`. annotated: slides
-    of each task, of a patient each; the two centres of one task have half of them each, rounded up. A third validates.
-    development, external: slides of each hospital; one patient in eleven has two. slide_px: longest side of level 0,
-    px, at 0.455 to 0.5 µm/px (`CENTRES`). tile_px, tile_mpp: a tile, in px and µm/px, that must fit on a slide.
+    genes: two; the first follows `crowded`, the second `rim`. annotated: slides of each task, of a patient each; the
+    two centres of one task have half of them each, rounded up. A third validates. development, external: slides of
+    each hospital; of every twelve two are of one patient. slide_px: longest side of level 0, px, at 0.455 to 0.5
+    µm/px (`CENTRES`). tile_px, tile_mpp: a tile, in px and µm/px, that must fit on a slide.
 
-    Classes that are outlined: `Tumor` in lymph nodes, `Gland`, `Crowded` and `Regular` nuclei, and of tissues those of
-    `_SEVERAL`.
+    Classes that are outlined: `Tumor` in lymph nodes, `Gland`, `Crowded` and `Regular` nuclei, and of several tissues
+    the keys of SEVERAL.
 
     With processes > 1 workers are spawned: a script that calls this needs `if __name__ == "__main__":`. Raises
-    InputError for names that are not of all roles, genes that are not two, fewer than three annotated slides of a task
-    or two of a hospital, and slides that hold no tile.
+    InputError for genes that are not two, fewer than three annotated slides of a task or two of a hospital, and slides
+    that hold no tile.
     """
     mpp = [centre.mpp for centre in CENTRES.values()]
     roster.check_size(slide_px, (min(mpp), max(mpp)), tile_um=tile_px * tile_mpp)
-    if set(names) != set(ROLES) or len(set(names.values())) < len(ROLES):
-        raise InputError(f"names of cohorts: expected one for each of {', '.join(ROLES)}, found {dict(names)}")
     if len(set(genes)) != 2:
         raise InputError(f"genes: expected two, found {', '.join(genes) or 'none'}")
     slides = plan(annotated=annotated, development=development, external=external, seed=seed)
     folder = Path(folder)
     for role in ROLES:
         for part in ("slides", "annotations") if role in TASKS else ("slides",):
-            (folder / names[role] / part).mkdir(parents=True, exist_ok=True)
-    make = partial(_make_slide, folder=folder, names=names, slide_px=slide_px, seed=seed)
+            (folder / f"{prefix}_{role}" / part).mkdir(parents=True, exist_ok=True)
+    make = partial(_make_slide, folder=folder, prefix=prefix, slide_px=slide_px, seed=seed)
     crowded = list(workers.made(make, slides, processes=processes))
-    for role, name in names.items():
-        rows = [(f"{name}/{_file_of(one)}", one.slide_id, one.patient_id) for one in slides if one.role == role]
-        write_table(pd.DataFrame(sorted(rows), columns=["file", "slide_id", "patient_id"]), folder / f"{name}.tsv")
+    for role in ROLES:
+        cohort = f"{prefix}_{role}"
+        rows = [(f"{cohort}/{_file_of(one)}", one.slide_id, one.patient_id) for one in slides if one.role == role]
+        write_table(pd.DataFrame(sorted(rows), columns=["file", "slide_id", "patient_id"]), folder / f"{cohort}.tsv")
     write_table(roster.split_table({one.patient_id: one.set for one in slides if one.set}), folder / "split.tsv")
     _write_tables(folder, slides, crowded, genes, seed)
 
@@ -208,8 +212,8 @@ def make_compression_cohorts(
 def plan(*, annotated: int, development: int, external: int, seed: int) -> list[Slide]:
     """The slides of the cohorts, role by role, as `make_compression_cohorts` describes them.
 
-    Which slides validate and who has two is by the seed. In each hospital the shares of crowded nuclei are spread evenly
-    from 0 to 1, and of two patients who are neighbours in that one has a rim.
+    Which slides validate and who has two is by the seed. In each hospital the shares of crowded nuclei are spread
+    evenly from 0 to 1, and of two patients who are neighbours in that one has a rim.
     """
     if annotated < 3 or min(development, external) < 2:
         raise InputError(
@@ -248,9 +252,7 @@ def _metastases(slides: int, project: str, rng: np.random.Generator) -> list[Sli
         for index in range(1, two[at] + 1):
             share = shares[at] + (rng.normal(0, BETWEEN_SLIDES) if index > 1 else 0)
             share = float(np.clip(share, 0.01, 0.99))
-            planned.append(
-                Slide(0, f"{patient}-01Z-00-DX{index}", patient, "", crowded=share, rim=bool(rims[at]))
-            )
+            planned.append(Slide(0, f"{patient}-01Z-00-DX{index}", patient, "", crowded=share, rim=bool(rims[at])))
     return planned
 
 
@@ -284,18 +286,18 @@ def _paint_nuclei(rng: np.random.Generator, given: dict) -> Painted:
 
 
 def _paint_tissues(rng: np.random.Generator, given: dict) -> Painted:
-    looks = [vary(look, rng) for look in _SEVERAL.values()]
+    looks = [vary(look, rng) for look in SEVERAL.values()]
     found = histology.paint_tissues(looks, places=partial(_side_by_side, tissues=len(looks)), **given)
-    return Painted(found.pixels, {name: found.tissue == number for number, name in enumerate(_SEVERAL)})
+    return Painted(found.pixels, {name: found.tissue == number for number, name in enumerate(SEVERAL)})
 
 
 def _paint_metastasis(slide: Slide, rng: np.random.Generator, given: dict) -> Painted:
     regular = vary(_IN_LIVER, rng)
     looks = [vary(SURROUNDINGS[LIVER], rng), regular, crowded_of(regular), vary(_RIM, rng)]
-    # A rim is drawn for all, so that nothing else depends on it.
-    width, share = rng.uniform(*RIM_UM), rng.uniform(*TUMOUR_SHARE)
-    places = partial(_tumour_in_liver, share=share, crowded=slide.crowded, rim_um=width if slide.rim else 0.0)
-    found = histology.paint_tissues(looks if slide.rim else looks[:3], places=places, **given)
+    drawn = {"share": rng.uniform(*TUMOUR_SHARE), "rim_um": rng.uniform(*RIM_UM)}
+    drawn["covered"] = rng.uniform(*COVERED[0 if slide.rim else 1])
+    places = partial(_tumour_in_liver, crowded=slide.crowded, **drawn)
+    found = histology.paint_tissues(looks, places=places, **given)
     regular_cells, crowded_cells = (int((found.tissue == number).sum()) for number in (1, 2))
     return Painted(found.pixels, {}, crowded_cells / (regular_cells + crowded_cells))
 
@@ -321,31 +323,42 @@ def _patches(grid: Grid, part: np.ndarray, share: float, rng: np.random.Generato
 def _side_by_side(grid: Grid, tissue: np.ndarray, rng: np.random.Generator, *, tissues: int) -> np.ndarray:
     """Each tissue lies around some of many places, in turn."""
     y, x = (axis + 14 * grid.field(80, rng) + 3 * grid.field(25, rng) for axis in (grid.y, grid.x))
-    places = rng.permutation(layouts.jittered(grid.extent, PLACE_UM, 0.25, rng, margin=0.3 * PLACE_UM))
+    # A small slide has places for all too.
+    apart = min(PLACE_UM, 0.5 * min(grid.extent))
+    places = rng.permutation(layouts.jittered(grid.extent, apart, 0.25, rng, margin=0.3 * apart))
     far = np.stack([np.hypot(y - py, x - px) for py, px in places])
     return np.stack([-far[number::tissues].min(axis=0) for number in range(tissues)])
 
 
 def _tumour_in_liver(
-    grid: Grid, tissue: np.ndarray, rng: np.random.Generator, *, share: float, crowded: float, rim_um: float
+    grid: Grid,
+    tissue: np.ndarray,
+    rng: np.random.Generator,
+    *,
+    share: float,
+    crowded: float,
+    rim_um: float,
+    covered: float,
 ) -> np.ndarray:
-    """Liver, regular tumour, crowded tumour, and with a width of the rim also that."""
+    """Liver, regular tumour, crowded tumour, and the rim."""
     body = histology.body_of(grid, tissue, share, rng)
     patches = _patches(grid, tissue & (body > 0), crowded, rng)
-    heights = [-body - rim_um, np.where(patches > 0, body - 1, body), np.where(patches > 0, body, body - 1)]
-    return np.stack([*heights, np.minimum(-body, body + rim_um)] if rim_um else heights)
+    beside = _patches(grid, tissue & (np.abs(body) < rim_um), covered, rng)
+    width = rim_um * step(beside - 0.1, 0.2)
+    liver, rim = -body - width, np.minimum(-body, body + width)
+    return np.stack([liver, np.where(patches > 0, body - 1, body), np.where(patches > 0, body, body - 1), rim])
 
 
 # Files
 
 
-def _make_slide(slide: Slide, *, folder: Path, names: Mapping[str, str], slide_px: int, seed: int) -> float:
+def _make_slide(slide: Slide, *, folder: Path, prefix: str, slide_px: int, seed: int) -> float:
     """Write a slide and, of a task, what is outlined on it. Returns the share of crowded nuclei, as it came out."""
     rng = np.random.default_rng([seed, 63, slide.number])
     width, height = roster.draw_size(slide_px, rng)
     shape = tuple(-(-side // histology.CELL_PX) for side in (height, width))
     painted = paint(slide, shape=shape, seed=seed, rng=rng)
-    cohort, mpp = folder / names[slide.role], CENTRES[slide.role].mpp
+    cohort, mpp = folder / f"{prefix}_{slide.role}", CENTRES[slide.role].mpp
     with writing(cohort / _file_of(slide)) as unfinished:
         write_svs(painted.pixels[:height, :width], unfinished, mpp=mpp, magnification=MAGNIFICATION)
     if slide.role in TASKS:
@@ -361,7 +374,9 @@ def _file_of(slide: Slide) -> str:
     return f"slides/{slide.slide_id}.svs"
 
 
-def _write_tables(folder: Path, slides: Sequence[Slide], crowded: Sequence[float], genes: Sequence[str], seed: int) -> None:
+def _write_tables(
+    folder: Path, slides: Sequence[Slide], crowded: Sequence[float], genes: Sequence[str], seed: int
+) -> None:
     shown = [(one, share) for one, share in zip(slides, crowded, strict=True) if one.role in HOSPITALS]
     truth = pd.DataFrame(
         [(one.slide_id, one.patient_id, share, int(one.rim)) for one, share in shown],

@@ -180,7 +180,10 @@ def paint_tissues(
     of_nests = np.array([first.index(arrangements.index(one)) for one in arrangements])
     tops = np.stack([heights[of_nests == nest].max(axis=0) for nest in range(len(first))])
     parts = [(outline > 0) & (tops.max(axis=0) - top < 2 * OVERLAP_UM) for top in tops]
-    laid_out = _laid_out([looks[at] for at in first], grid, parts, rng)
+    # What lies nowhere has no nests.
+    there = [nest for nest, part in enumerate(parts) if part.any()]
+    tops = tops[there]
+    laid_out = _laid_out([looks[first[nest]] for nest in there], grid, [parts[nest] for nest in there], rng)
     whole = _joined(laid_out, tops.argmax(axis=0).astype(np.int8))
     if len(tops) > 1:
         second, highest = np.partition(tops, -2, axis=0)[-2:]

@@ -1,5 +1,5 @@
-"""A pathologist's annotations, of the tumour or of several tissues: outlines as a hand draws them, in a file as QuPath or
-ASAP writes it."""
+"""A pathologist's annotations, of the tumour or of several tissues: outlines as a hand draws them, in a file as QuPath
+or ASAP writes it."""
 
 import json
 import uuid
@@ -20,8 +20,8 @@ COLOUR = (200, 0, 0)
 COLOURS = (COLOUR, (0, 140, 60), (230, 150, 0), (120, 60, 180), (0, 150, 190), (110, 80, 50))
 # What ASAP has in place of holes: polygons of a group that is subtracted from all others.
 HOLE_NAME, HOLE_COLOUR = "Exclusion", (0, 0, 200)
-# µm. A hand passes over necks and bays narrower than twice the first, unless it takes more care; it draws a little outside, sets a corner so
-# often, and trembles by so much (standard deviation).
+# µm. A hand passes over necks and bays narrower than twice the first, unless it takes more care; it draws a little
+# outside, sets a corner so often, and trembles by so much (standard deviation).
 NARROW_UM = 12.0
 OUTSIDE_UM = 3.0
 STEP_UM = 30.0
@@ -40,8 +40,9 @@ def draw(
     """The outline of a mask as it is drawn by hand, valid, in level-0 px.
 
     tumour: bool (rows, columns), cells of `cell_px` level-0 px, whose side is `mpp` µm. size: the slide's width and
-    height in level-0 px, past which no line goes. narrow_um: half the width of what is passed over. Off the slide's edge, the line has a corner every 20 to 40 µm; it
-    keeps to within about 10 µm of the mask's border but where that is narrow.
+    height in level-0 px, past which no line goes. narrow_um: half the width of what is passed over. Off the slide's
+    edge, the line has a corner every 20 to 40 µm; it keeps to within about 10 µm of the mask's border but where that
+    is narrow.
     """
     step, tremor, narrow, outside = (um / (cell_px * mpp) for um in (STEP_UM, TREMOR_UM, narrow_um, OUTSIDE_UM))
     smooth = _united(tumour).buffer(-narrow).buffer(2 * narrow).buffer(outside - narrow)

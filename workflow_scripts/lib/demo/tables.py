@@ -24,9 +24,7 @@ def follow(shares: np.ndarray, rng: np.random.Generator, *, spread: float = 0.07
     return 2.0 ** (6.0 + 4.0 * (np.asarray(shares) + rng.normal(0, spread, len(shares))))
 
 
-def write_mrna(
-    path: Path, genes: Mapping[str, np.ndarray], aliquots: Sequence[str], rng: np.random.Generator
-) -> None:
+def write_mrna(path: Path, genes: Mapping[str, np.ndarray], aliquots: Sequence[str], rng: np.random.Generator) -> None:
     """PanCanAtlas mRNA: TSV, `gene_id` of the form `SYMBOL|ENTREZ`, a column per aliquot.
 
     genes: the values (aliquots,) of each. Beside them: a row without a symbol, pseudogenes of nearly the same names,
