@@ -83,8 +83,9 @@ def study(folder, kind, *, n=64, models_of=1, shuffled=False, seed=0, **options)
 def train(folder, kind, table, paths, **changes):
     network = NETWORK | {key: changes.pop(key) for key in list(changes) if key in NETWORK}
     slide_models.train_slide_models(
-        folder, folder_of_states=folder / "states", target="t", encoder="e", kind=kind, classes=CLASSES if kind == "class" else [], slides=table,
-        grid_files=paths, network=network, settings=SETTINGS | changes, seed=1, code_version="c",
+        folder, folder_of_states=folder / "states", target="t", encoder="e", kind=kind,
+        classes=CLASSES if kind == "class" else [], slides=table, grid_files=paths, network=network,
+        settings=SETTINGS | changes, seed=1, code_version="c",
     )  # fmt: skip
 
 
@@ -148,8 +149,8 @@ def test_three_classes_have_three_probabilities(tmp_path, balanced):
     table, paths = study(tmp_path, "number")
     table["value"] = pd.qcut(table["value"], 3, labels=False)
     slide_models.train_slide_models(
-        tmp_path / "m", folder_of_states=tmp_path / "states", target="t", encoder="e", kind="class", classes=["x", "y", "z"], slides=table, grid_files=paths,
-        network=NETWORK, settings=SETTINGS | {"balanced_batches": balanced}, seed=1, code_version="c",
+        tmp_path / "m", folder_of_states=tmp_path / "states", target="t", encoder="e", kind="class",
+        classes=["x", "y", "z"], slides=table, grid_files=paths, network=NETWORK, settings=SETTINGS | {"balanced_batches": balanced}, seed=1, code_version="c",
     )  # fmt: skip
     found = predict(tmp_path / "m", table, paths)
     probabilities = found[["p_0", "p_1", "p_2"]].to_numpy()
