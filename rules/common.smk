@@ -85,17 +85,7 @@ def transfer_cohorts():
 
 
 def compression_cohorts():
-    """The cohorts of the study of neural image compression: whose patches encoders learn, and whose slides are compressed."""
-    if study.compression is None:
-        return []
-    parts = [*study.compression.tasks.values(), *study.compression.encoders.values()]
-    learnt = [cohort for part in parts for cohort in part.cohorts]
-    compressed = [
-        cohort
-        for target in study.compression.targets.values()
-        for cohort in (target.cohort, *given(target.test_cohort))
-    ]
-    return list(dict.fromkeys([*learnt, *compressed]))
+    return study.compression.cohorts() if study.compression else []
 
 
 def sister_cohorts():

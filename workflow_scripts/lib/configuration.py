@@ -1116,6 +1116,19 @@ class Compression(Section):
     )
     demo: CompressionDemo = Field(CompressionDemo(), description="The generated cohorts of the demo.")
 
+    def used_encoders(self) -> list[str]:
+        """The encoders that a target, the ablation or the traits use, in the order of their definitions."""
+        used = {name for target in self.targets.values() for name in target.encoders} | {self.trait_encoder}
+        return [name for name in self.encoders if name in used | set(self.ablation.encoders() if self.ablation else ())]
+
+    def cohorts(self) -> list[str]:
+        """The cohorts whose patches these learn from, and those of the targets; each once."""
+        used = [self.encoders[name] for name in self.used_encoders()]
+        learnt = [cohort for encoder in used for cohort in encoder.cohorts]
+        tasks = [cohort for encoder in used for task in encoder.tasks for cohort in self.tasks[task].cohorts]
+        targets = [name for target in self.targets.values() for name in (target.cohort, target.test_cohort) if name]
+        return list(dict.fromkeys([*tasks, *learnt, *targets]))
+
 
 class Controls(Section):
     """The negative controls of a cohort with known truth."""
