@@ -177,7 +177,7 @@ def test_targets_and_truth_have_the_slides_of_both_hospitals(made):
 def test_the_hazard_rises_with_the_number_and_falls_with_the_rim(made):
     truth = table(made / "truth.tsv").drop_duplicates("patient_id", keep=False)
     of_share, of_no_rim = compression.LOG_HAZARD_RATIOS
-    expected = of_share * truth["crowded"] + of_no_rim * (1 - truth["rim"])
+    expected = of_share * (truth["crowded"] - 0.5) + of_no_rim * (0.5 - truth["rim"])
     assert truth["log_hazard"].to_numpy() == pytest.approx(expected.to_numpy(), abs=1e-5)
 
 

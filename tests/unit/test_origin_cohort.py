@@ -223,9 +223,9 @@ def test_a_slide_s_look_varies_around_its_kind_s_and_what_a_kind_has_none_of_no_
     assert looks["granules"].between(0.05, 0.99).all()
 
 
-def test_each_property_of_a_look_but_those_of_glands_says_how_it_varies():
-    of_glands = ["two_rows", "bare"]
-    assert [*morphology.PROPERTIES, *of_glands] == [field.name for field in fields(morphology.Look)]
+def test_each_property_of_a_look_but_those_of_some_organs_says_how_it_varies():
+    of_organs = ["two_rows", "bare", "portal"]
+    assert [*morphology.PROPERTIES, *of_organs] == [field.name for field in fields(morphology.Look)]
     homes = {home for _, home in morphology.KINDS.values()}
     assert homes | {morphology.LIVER} == set(morphology.SURROUNDINGS)
 

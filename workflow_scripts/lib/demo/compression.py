@@ -43,7 +43,7 @@ PATTERNS = ("desmoplastic", "replacement")
 NOISE = 0.03
 # Logarithms of hazard ratios: between no crowded nuclei and no others, and of tumours without a rim. About so many are
 # alive at their last visit.
-LOG_HAZARD_RATIOS, CENSORED = (2.4, 1.6), 0.35
+LOG_HAZARD_RATIOS, CENSORED = (2.8, 1.8), 0.35
 # What a second gene follows: the share of positive tiles that stands for a rim, and for none.
 RIM_SHARES = (0.8, 0.2)
 # The tumour's share of a slide's tissue; how wide patches of crowded nuclei are, µm.
@@ -384,7 +384,7 @@ def _write_tables(
     )
     patients = truth.groupby("patient_id", sort=True)[["crowded", "rim"]].mean()
     of_share, of_no_rim = LOG_HAZARD_RATIOS
-    patients["log_hazard"] = of_share * patients["crowded"] + of_no_rim * (1 - patients["rim"])
+    patients["log_hazard"] = of_share * (patients["crowded"] - 0.5) + of_no_rim * (0.5 - patients["rim"])
     truth["log_hazard"] = truth["patient_id"].map(patients["log_hazard"])
     write_table(truth.sort_values("slide_id").round(6), folder / "truth.tsv")
     _write_targets(folder / "targets.tsv", truth, patients, np.random.default_rng([seed, 65]))
