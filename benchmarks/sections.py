@@ -138,12 +138,14 @@ SECTIONS = (
         "Compression",
         """
         A slide's patches of 64 px encoded from its store and written as a grid, beside the same encoder on the same
-        patches in memory. The encoder is that of several tasks, with random weights. Tables are named by threads of
-        torch. Memory is of a process of its own.
+        patches in memory. The encoder is that of several tasks, with random weights. Memory is of a process of its
+        own, in which patches have 32 px.
         """,
         {
-            "compression_2_orientations": "2, in eight orientations",
-            "compression_memory": "Memory by the size of the slide",
+            "compression_1": "One thread",
+            "compression_2": "Two threads",
+            "compression_2_orientations": "Two threads, eight orientations",
+            "compression_memory": "Memory by the size of the slide, eight orientations",
         },
     ),
     Section(
