@@ -59,7 +59,7 @@ def test_a_grid_is_the_slides_lattice_in_eight_orientations_with_nothing_outside
         slide = next(iter(grids))
         values = grids[slide]["grid"][:]
     with h5py.File(study.folder / "results" / "compression_external" / "tiles" / f"{slide}.h5") as store:
-        coords, shape = store["coords"][:], (store.attrs["lattice_rows"], store.attrs["lattice_columns"])
+        coords, shape = store["coords"][:], (store.attrs["rows"], store.attrs["columns"])
     assert values.shape == (8, 128, *shape)
     assert values.dtype == np.float16
     has_code = values.any(axis=(0, 1))
