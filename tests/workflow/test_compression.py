@@ -87,7 +87,7 @@ def test_nothing_is_left_to_do(study):
 
 
 def test_states_of_training_go_when_the_run_has_succeeded(study):
-    assert not list((study.folder / RESULTS).rglob("state*"))
+    assert not list((study.folder / RESULTS).rglob("*.pt"))
 
 
 def test_another_target_trains_no_encoder_and_compresses_nothing(study, tmp_path):
