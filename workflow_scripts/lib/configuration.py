@@ -1070,9 +1070,9 @@ class CompressionDemo(Section):
         9, ge=3, description="Annotated slides of each of the four patch tasks; of two centres half each, rounded up."
     )
     development: int = Field(
-        72, ge=8, description="Slides of the cohort whose targets are learnt; of every twelve two are of one patient."
+        60, ge=8, description="Slides of the cohort whose targets are learnt; of every twelve two are of one patient."
     )
-    external: int = Field(24, ge=2, description="Slides of another hospital, whose patients have as many.")
+    external: int = Field(20, ge=2, description="Slides of another hospital, whose patients have as many.")
     slide_px: int = Field(
         1024, ge=256, description="Longest side of a slide at its finest level, in px of about 0.5 µm."
     )
