@@ -8,6 +8,7 @@
 localrules:
     compression,
     make_mean_colour_encoder,
+    list_learnt_slides,
     list_target_slides,
     list_trait_slides,
     list_encoders,
@@ -27,7 +28,7 @@ localrules:
 
 rule make_mean_colour_encoder:
     input:
-        reference=lambda wildcards: stain_reference(study.compression.targets[target_names()[0]].cohort),
+        reference=lambda wildcards: stain_reference(cohorts_of_target(all_targets()[0])[0]),
     output:
         **files_of_an_encoder,
     log:
@@ -110,10 +111,42 @@ rule compress_slides:
         "../workflow_scripts/compress_slides.py"
 
 
+# Apart from the slides of a cohort that only tests, so that no training waits for those, or is done again with them.
+rule list_learnt_slides:
+    input:
+        unpack(brought_tables),
+        slides=lambda wildcards: f"results/{study.compression.targets[wildcards.target].cohort}/slides.tsv",
+    output:
+        slides="results/compression/targets/learnt/{target}.tsv",
+    log:
+        "results/compression/logs/list_learnt_slides/{target}.log",
+    benchmark:
+        "results/compression/benchmarks/list_learnt_slides/{target}.tsv"
+    wildcard_constraints:
+        target=one_of(study.compression.targets),
+    conda:
+        "../envs/histocarta.yaml"
+    params:
+        cohort=lambda wildcards: study.compression.targets[wildcards.target].cohort,
+        kind=kind_of_target,
+        column=lambda wildcards: study.compression.targets[wildcards.target].column,
+        classes=classes_of_slides,
+        folds=lambda wildcards: study.compression.targets[wildcards.target].folds,
+        is_tested_elsewhere=lambda wildcards: study.compression.targets[wildcards.target].test_cohort is not None,
+        is_shuffled=lambda wildcards: study.compression.targets[wildcards.target].shuffled,
+        seed=study.study.seed,
+        code=code_of("list_learnt_slides"),
+    script:
+        "../workflow_scripts/list_learnt_slides.py"
+
+
 rule list_target_slides:
     input:
         unpack(brought_tables),
-        slides=lambda wildcards: [f"results/{cohort}/slides.tsv" for cohort in cohorts_of_target(wildcards.target)],
+        learnt=rules.list_learnt_slides.output.slides,
+        tested=lambda wildcards: [
+            f"results/{cohort}/slides.tsv" for cohort in given(study.compression.targets[wildcards.target].test_cohort)
+        ],
     output:
         slides="results/compression/targets/{target}.tsv",
     log:
@@ -125,11 +158,9 @@ rule list_target_slides:
     conda:
         "../envs/histocarta.yaml"
     params:
-        cohorts=lambda wildcards: cohorts_of_target(wildcards.target),
-        kind=kind_of_target,
+        cohort=lambda wildcards: study.compression.targets[wildcards.target].test_cohort,
         column=lambda wildcards: study.compression.targets[wildcards.target].column,
         classes=classes_of_slides,
-        folds=lambda wildcards: study.compression.targets[wildcards.target].folds,
         is_shuffled=lambda wildcards: study.compression.targets[wildcards.target].shuffled,
         seed=study.study.seed,
         code=code_of("list_target_slides"),
@@ -161,8 +192,8 @@ rule list_trait_slides:
 
 rule train_slide_models:
     input:
-        unpack(grids_of_target),
-        slides="results/compression/targets/{target}.tsv",
+        unpack(grids_learnt_from),
+        slides=learnt_slides,
     output:
         models=directory("results/compression/models/{target}/{encoder}"),
     log:
@@ -179,11 +210,11 @@ rule train_slide_models:
         gpu=1,
         cpus_per_task=processors_of(study.compression.network.training),
     params:
-        cohorts=lambda wildcards: cohorts_of_target(wildcards.target),
+        cohorts=lambda wildcards: cohorts_of_target(wildcards.target)[:1],
         states="results/compression/states/{target}/{encoder}",
         kind=kind_of_target,
         classes=classes_of_slides,
-        network=study.compression.network.model_dump(mode="json", exclude={"training"}),
+        network=network_of_target,
         training=study.compression.network.training.model_dump(mode="json", exclude={"workers"}),
         seed=study.study.seed,
         code=code_of("train_slide_models"),
@@ -193,8 +224,8 @@ rule train_slide_models:
 
 rule predict_slide_targets:
     input:
-        unpack(grids_of_target),
-        slides=rules.train_slide_models.input.slides,
+        unpack(grids_predicted),
+        slides=predicted_slides,
         models=rules.train_slide_models.output.models,
     output:
         predictions="results/compression/predictions/{target}/{encoder}.tsv",
@@ -211,7 +242,7 @@ rule predict_slide_targets:
     resources:
         gpu=1,
     params:
-        cohorts=lambda wildcards: cohorts_of_target(wildcards.target),
+        cohorts=cohorts_predicted,
         threads=study.predictions.threads,
         code=code_of("predict_slide_targets"),
     script:
@@ -220,8 +251,8 @@ rule predict_slide_targets:
 
 rule attribute_slides:
     input:
-        unpack(grids_of_target),
-        slides=rules.train_slide_models.input.slides,
+        unpack(grids_predicted),
+        slides=predicted_slides,
         models=rules.train_slide_models.output.models,
     output:
         attributions="results/compression/attributions/{target}/{encoder}.h5",
@@ -238,7 +269,7 @@ rule attribute_slides:
     resources:
         gpu=1,
     params:
-        cohorts=lambda wildcards: cohorts_of_target(wildcards.target),
+        cohorts=cohorts_predicted,
         threads=study.predictions.threads,
         code=code_of("attribute_slides"),
     script:
@@ -265,7 +296,9 @@ rule score_traits_on_grids:
     conda:
         "../envs/histocarta.yaml"
     params:
-        traits=traits_on_grids,
+        traits=list(traits_on_grids.values()),
+        cohorts=cohorts_with_traits_on_grids(),
+        rounds=study.splits.rounds,
         members=study.ensembles.members,
         resamples=study.evaluation.resamples,
         seed=study.study.seed,

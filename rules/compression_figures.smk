@@ -77,7 +77,7 @@ rule score_compression_survival:
 
 rule score_ablation:
     input:
-        target=lambda wildcards: target_table(study.compression.ablation.target),
+        target=lambda wildcards: f"results/compression/targets/learnt/{study.compression.ablation.target}.tsv",
         predictions=lambda wildcards: predictions_of(
             study.compression.ablation.target, study.compression.ablation.encoders()
         ),

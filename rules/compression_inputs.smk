@@ -79,8 +79,8 @@ def scored_targets(*kinds):
 
 
 def described_targets():
-    """Kind, classes and title of each target."""
-    keys = {"kind", "classes", "title"}
+    """Kind, classes and title of each target, and how its patients' slides become one."""
+    keys = {"kind", "classes", "title", "slides_of_patient"}
     return {name: target.model_dump(mode="json", include=keys) for name, target in study.compression.targets.items()}
 
 
@@ -106,9 +106,13 @@ def shown_encoders():
 
 
 def kinds_of_encoders():
-    """The kind of each encoder that a target names, in the order of definitions."""
+    """The kind of each encoder that is trained here for a target, but for the ablation; in the order of definitions."""
     used = {encoder for target in study.compression.targets.values() for encoder in target.encoders}
-    return {name: encoder.kind for name, encoder in study.compression.encoders.items() if name in used}
+    return {
+        name: encoder.kind
+        for name, encoder in study.compression.encoders.items()
+        if name in used and encoder.kind != "trained"
+    }
 
 
 def encoders_of_kind(*kinds):
@@ -202,10 +206,20 @@ def grid_files(cohort, encoder):
     return [f"results/{cohort}/grids/{encoder}/{chunk}.h5" for chunk in sorted(chunks)]
 
 
-def grids_of_target(wildcards):
-    """The grids of a target's cohorts, by cohort."""
+def grids_learnt_from(wildcards):
+    """The grids of the cohort that a target is learnt from, by its name."""
+    cohort = cohorts_of_target(wildcards.target)[0]
+    return {f"{cohort}_grids": grid_files(cohort, wildcards.encoder)}
+
+
+def cohorts_predicted(wildcards):
+    """The cohorts whose slides a target's models predict: without the one that only tests where that is not asked."""
     cohorts = cohorts_of_target(wildcards.target)
-    return {f"{cohort}_grids": grid_files(cohort, wildcards.encoder) for cohort in cohorts}
+    return cohorts[:1] if is_of_ablation_alone(wildcards) else cohorts
+
+
+def grids_predicted(wildcards):
+    return {f"{cohort}_grids": grid_files(cohort, wildcards.encoder) for cohort in cohorts_predicted(wildcards)}
 
 
 def grids_of_first_target():
@@ -221,6 +235,30 @@ def stores_of_targets(*names):
 
 
 # Slide models
+
+
+def learnt_slides(wildcards):
+    """The table of the slides that a target is learnt from."""
+    part = "" if wildcards.target in traits_on_grids else "learnt/"
+    return f"results/compression/targets/{part}{wildcards.target}.tsv"
+
+
+def is_of_ablation_alone(wildcards):
+    """Whether an encoder serves a target in the ablation only, which is judged on the slides that are learnt from."""
+    return wildcards.target in study.compression.targets and (
+        wildcards.encoder not in study.compression.targets[wildcards.target].encoders
+    )
+
+
+def predicted_slides(wildcards):
+    """The table of the slides that a target's models predict."""
+    return learnt_slides(wildcards) if is_of_ablation_alone(wildcards) else target_table(wildcards.target)
+
+
+def network_of_target(wildcards):
+    """`compression.network` but for its training, and without what is of other kinds of targets."""
+    kept = {"filters", "dropout", "l2"} | ({"ties"} if kind_of_target(wildcards) == SURVIVAL else set())
+    return study.compression.network.model_dump(mode="json", include=kept)
 
 
 def target_table(name):
@@ -278,16 +316,15 @@ def described_models():
 
 def results_of_compression(_wildcards):
     """Every table and figure of the study, and what shows the slides of its cohorts."""
-    makers = [
-        rules.list_encoders,
-        rules.draw_compression_grid,
-        rules.draw_compression_encoders,
-        rules.draw_compression_models,
-        rules.draw_compression_looked_at,
-        rules.draw_compression_looked_at_slides,
-        rules.write_compression_table1,
-        rules.write_compression_encoders,
-    ]
+    makers = [rules.list_encoders, rules.draw_compression_encoders, rules.write_compression_encoders]
+    if target_names():
+        makers += [
+            rules.draw_compression_grid,
+            rules.draw_compression_models,
+            rules.draw_compression_looked_at,
+            rules.draw_compression_looked_at_slides,
+            rules.write_compression_table1,
+        ]
     if target_names(NUMBER):
         makers += [rules.score_compression_numbers, rules.draw_compression_numbers]
     if target_names(CLASS):

@@ -1,6 +1,6 @@
 """Predict a target of the slides that its models do not learn from."""
 
-from workflow_scripts.lib import files, slide_models
+from workflow_scripts.lib import slide_models, slide_targets
 from workflow_scripts.lib.journal import logging_to
 
 with logging_to(snakemake.log[0]):
@@ -9,7 +9,7 @@ with logging_to(snakemake.log[0]):
         snakemake.output.predictions,
         target=snakemake.wildcards.target,
         encoder=snakemake.wildcards.encoder,
-        slides=files.read_table(snakemake.input.slides, text=slide_models.TEXT),
+        slides=slide_targets.read_slides(snakemake.input.slides),
         grid_files={cohort: snakemake.input[f"{cohort}_grids"] for cohort in asked.cohorts},
         folder=snakemake.input.models,
         threads=asked.threads,

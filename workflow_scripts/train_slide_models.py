@@ -1,6 +1,6 @@
 """Train the models of a target on the grids of an encoder."""
 
-from workflow_scripts.lib import files, slide_models
+from workflow_scripts.lib import slide_models, slide_targets
 from workflow_scripts.lib.journal import logging_to
 
 with logging_to(snakemake.log[0]):
@@ -12,7 +12,7 @@ with logging_to(snakemake.log[0]):
         encoder=snakemake.wildcards.encoder,
         kind=asked.kind,
         classes=asked.classes,
-        slides=files.read_table(snakemake.input.slides, text=slide_models.TEXT),
+        slides=slide_targets.read_slides(snakemake.input.slides),
         grid_files={cohort: snakemake.input[f"{cohort}_grids"] for cohort in asked.cohorts},
         network=asked.network,
         settings=asked.training,

@@ -309,7 +309,7 @@ def test_a_grid_of_a_wide_slide_is_drawn():
 DESCRIBED = {
     "proliferation": {"kind": "number", "classes": [], "title": TITLES["proliferation"]},
     "growth": {"kind": "class", "classes": list(GROWTH), "title": TITLES["growth"]},
-    "death": {"kind": "survival", "classes": [], "title": TITLES["death"]},
+    "death": {"kind": "survival", "classes": [], "slides_of_patient": "mean", "title": TITLES["death"]},
 }
 
 
@@ -336,13 +336,32 @@ def looked(stores, tmp_path) -> dict[str, dict[str, Path]]:
     return found
 
 
+def test_log_risks_of_different_models_are_on_one_scale_before_the_highest_is_chosen(looked, stores):
+    # S0 … S2 are tested by the first model, S3 and S4 by the second, whose log risks are all higher by 50.
+    rows = pd.DataFrame({
+        "target": "death", "encoder": "multitask", "cohort": "liver", "slide_id": [f"S{n}" for n in range(5)] * 2,
+        "patient_id": [f"P{n}" for n in range(5)] * 2, "model": [1] * 5 + [2] * 5,
+        "set": ["test"] * 3 + ["validation"] * 5 + ["test"] * 2,
+        "prediction": [-1.0, 3.0, 0.0, 1.0, -1.0, 50.0, 49.0, 51.0, 50.5, 49.5],
+    })  # fmt: skip
+    write_table(rows, looked["predictions"]["death"])
+    paths = ({"death": looked[name]["death"]} for name in ("attributions", "predictions"))
+    found = compression_slides.read_examples(*paths, stores, described=DESCRIBED)
+    assert [picture.slide_id for picture, _ in found["death"]] == ["S0", "S1"]
+
+
 def test_a_page_shows_the_lowest_and_the_highest_prediction_of_each_target(looked, stores):
     found = compression_slides.read_examples(looked["attributions"], looked["predictions"], stores, described=DESCRIBED)
     assert [[picture.slide_id for picture, _ in pairs] for pairs in found.values()] == [["S0", "S4"]] * 3
     figure = compression_slides.examples(found, described=DESCRIBED)
     assert not outside(figure)
     said = words(figure)
-    for text in ("what raises p(desmoplastic)", "number = −2.50", "p(desmoplastic) = 0.67", "log risk = 1.50"):
+    for text in (
+        "what raises p(desmoplastic)",
+        "number = −2.50",
+        "p(desmoplastic) = 0.67",
+        "standardised risk = −1.00",
+    ):
         assert text in said
 
 

@@ -583,8 +583,8 @@ def test_fewer_slides_make_filters_of_their_own_that_start_alike():
 def compression(part: str, name: str | None = None, **changes):
     """The study as published, with one of its encoders, targets or tasks changed, or a section of it."""
     content = overlaid(read(REPOSITORY / "studies" / "compression.yaml"))
-    section = content["compression"][part]
-    (section if name is None else section[name]).update(changes)
+    section = content["compression"].setdefault(part, {})
+    (section if name is None else section.setdefault(name, {})).update(changes)
     return content
 
 
@@ -603,9 +603,48 @@ def compression(part: str, name: str | None = None, **changes):
     ("targets", "proliferation", {"test_cohort": "tupac_training"}, "test_cohort: expected another cohort"),
     ("ablation", None, {"target": "speed"}, "compression.ablation.target: 'speed' is not among targets"),
     ("ablation", None, {"subsets": [["lymph", "lungs"]]}, "subsets: 'lungs' is not among tasks"),
+    ("ablation", None, {"subsets": [[]]}, "subsets: expected a task or more in each, found an empty one"),
+    ("ablation", None, {"tasks": ["repeat"]}, "tasks: 'repeat' means something else in the ablation's table"),
+    ("ablation", None, {"target": "survival"}, "ablation.target: 'survival' is not among targets of kind number"),
+    ("encoders", "ablation_lymph", {"kind": "mean_rgb", "features": 3}, "the ablation has an encoder of this name"),
+    ("encoders", "own", {"kind": "trained", "folder": "f", "features": 8}, "features: not used with an encoder"),
+    ("training", None, {"stop_on": "accuracy"}, "compression.training.stop_on: the encoder bigan has no accuracy"),
+    ("network", "training", {"checkpoint_on": "spearman"}, "checkpoint_on: a target of kind class has no spearman"),
+    ("targets", "proliferation", {"test_cohort": "lymph_nodes"}, "the encoder multitask learns from lymph_nodes"),
 ])  # fmt: skip
 def test_a_study_of_compression_that_cannot_be_run_is_refused(part, name, changes, said):
     assert said in refusal(compression(part, name, **changes))
+
+
+def test_what_encoders_are_compared_by_is_a_class():
+    content = overlaid(read(REPOSITORY / "studies" / "compression.yaml"))
+    content["compression"]["compared"] = "growth_patern"
+    assert "compression.compared: 'growth_patern' is not among targets of kind class" in refusal(content)
+
+
+@pytest.mark.parametrize(("px", "shrink", "said"), [
+    (30, 1, "tiles.tile_px: 30, of which the convolutions of encoders leave nothing; expected 31 or more"),
+    (72, 1, "tiles.tile_px: 72; an autoencoder or a bigan draws multiples of 16 px"),
+    (80, 2, "tiles.tile_px: 80; an autoencoder or a bigan draws multiples of 32 px"),
+])  # fmt: skip
+def test_patches_that_encoders_cannot_take_are_refused_before_any_slide_is_tiled(px, shrink, said):
+    content = overlaid(read(REPOSITORY / "studies" / "compression.yaml"))
+    content["tiles"]["tile_px"], content["compression"]["shrink"] = px, shrink
+    assert said in refusal(content)
+
+
+def test_two_subsets_of_one_name_are_refused():
+    content = compression("ablation", tasks=["lymph", "mitosis", "lymph-mitosis"])
+    content["compression"]["tasks"]["lymph-mitosis"] = content["compression"]["tasks"]["lymph"]
+    assert "tasks: two subsets of lymph, mitosis, lymph-mitosis would have one name" in refusal(content)
+
+
+def test_traits_on_grids_need_no_target():
+    content = overlaid(read(REPOSITORY / "studies" / "compression.yaml"))
+    content["compression"] |= {"targets": {}, "ablation": None}
+    assert "compression.targets: expected a target or more, or a `trait_encoder`" in refusal(content)
+    content["compression"]["trait_encoder"] = "multitask"
+    assert configuration.load(content).compression.used_encoders() == ["multitask"]
 
 
 def test_the_ablation_has_every_subset_of_tasks_and_repeats_the_whole():
@@ -615,11 +654,11 @@ def test_the_ablation_has_every_subset_of_tasks_and_repeats_the_whole():
     # Paper, 4.3: four encoders of one task, six of two, four of three, and four of all.
     assert [numbers.count(n) for n in (1, 2, 3, 4)] == [4, 6, 4, 4]
     assert {encoder.features for encoder in of_ablation.values()} == {16}
-    assert of_ablation["ablation_lymph_colorectal"].tasks == ["lymph", "colorectal"]
+    assert of_ablation["ablation_lymph-colorectal"].tasks == ["lymph", "colorectal"]
 
 
 def test_an_ablation_may_have_some_of_the_subsets():
     asked = {"subsets": [["mitosis", "lymph"], ["prostate"]], "repeats": 2}
     encoders = configuration.load(compression("ablation", **asked)).compression.encoders
     names = [name for name in encoders if name.startswith("ablation_")]
-    assert names == ["ablation_prostate", "ablation_lymph_mitosis", "ablation_all_1", "ablation_all_2"]
+    assert names == ["ablation_prostate", "ablation_lymph-mitosis", "ablation_all_1", "ablation_all_2"]

@@ -28,10 +28,15 @@ def number_table(path, of: pd.DataFrame, key: str = "slide_id"):
 
 
 def describe(tmp_path, development, *others, **asked):
-    cohorts = {"development": development, **({"external": others[0]} if others else {})}
-    every = pd.concat(cohorts.values())
-    given = {"kind": "number", "path_to_table": number_table(tmp_path / "table.tsv", every), "column": "speed"}
-    return slide_targets.describe_target(cohorts, **{**given, "folds": 4, "seed": SEED, **asked})
+    every = pd.concat([development, *others])
+    given = {"path_to_table": number_table(tmp_path / "table.tsv", every), "column": "speed", "seed": SEED, **asked}
+    folds, kind = given.pop("folds", 4), given.pop("kind", "number")
+    found = slide_targets.describe_target(
+        development, cohort="development", kind=kind, folds=folds, is_tested_elsewhere=bool(others), **given
+    )
+    for external in others:
+        found = slide_targets.with_tested(found, external, cohort="external", **given)
+    return found
 
 
 def parts(rows: pd.DataFrame) -> pd.DataFrame:
@@ -118,7 +123,6 @@ def test_slides_without_tissue_or_refused_keep_their_reason(tmp_path):
     [
         ({"column": "haste"}, "expected the columns slide_id or patient_id, and haste, found slide_id, speed"),
         ({"folds": 20}, "expected slides in each of 20 folds"),
-        ({"kind": "class", "classes": ["fast", "0.1"]}, "expected slides of class fast"),
     ],
 )
 def test_what_cannot_be_learnt_is_refused(tmp_path, change, message):
@@ -126,19 +130,50 @@ def test_what_cannot_be_learnt_is_refused(tmp_path, change, message):
         describe(tmp_path, slides("d", 20), **change)
 
 
-def test_a_patient_in_both_cohorts_is_refused(tmp_path):
-    external = slides("e", 6)
-    external.loc[0, "patient_id"] = "d-patient-3"
-    with pytest.raises(InputError, match="1 patients of development are in the cohort that tests too"):
-        describe(tmp_path, slides("d", 40), external)
+def test_what_a_single_model_could_not_learn_is_refused_before_anything_is_trained(tmp_path):
+    development = slides("d", 40)
+    names = development[["slide_id"]].assign(growth=["rim", *["none"] * 39])
+    files.write_table(names, tmp_path / "growth.tsv")
+    asked = {"kind": "class", "path_to_table": tmp_path / "growth.tsv", "column": "growth", "classes": ["none", "rim"]}
+    with pytest.raises(
+        InputError, match=r"model \d learns from \d+ slides: expected some of each class, found none of rim"
+    ):
+        describe(tmp_path, development, **asked)
+
+
+@pytest.mark.parametrize(
+    ("key", "many", "other"), [("patient_id", "patients", "d-patient-3"), ("slide_id", "slides", "d3")]
+)
+def test_a_patient_or_slide_in_both_cohorts_is_refused(tmp_path, key, many, other):
+    development, external = slides("d", 40), slides("e", 6)
+    path = number_table(tmp_path / "by_slide.tsv", development)
+    external.loc[0, key] = other
+    with pytest.raises(InputError, match=f"1 {many} of development are in external too"):
+        describe(tmp_path, development, external, path_to_table=path)
+
+
+def test_slides_of_an_external_cohort_are_tested_whether_their_value_is_known_here_or_not(tmp_path):
+    development, external = slides("d", 40), slides("e", 6)
+    external.loc[0, "n_tiles"] = 0
+    path = number_table(tmp_path / "without_external.tsv", development)
+    found = describe(tmp_path, development, external, path_to_table=path).query("cohort == 'external'")
+    assert found["value"].isna().all()
+    assert found["model_1"].tolist() == ["", *["test"] * 5]
+    assert found["reason"].tolist() == ["no tissue", *[""] * 5]
+
+
+def test_another_external_cohort_changes_nothing_of_what_is_learnt_from(tmp_path):
+    alone, both = (describe(tmp_path, slides("d", 40), slides(name, 6)) for name in ("e", "f"))
+    assert both.iloc[:40].drop(columns="value").equals(alone.iloc[:40].drop(columns="value"))
 
 
 def test_a_number_that_is_none_and_a_slide_named_twice_are_refused(tmp_path):
     development = slides("d", 40)
     path = tmp_path / "bad.tsv"
-    files.write_table(development[["slide_id"]].assign(speed=["fast", *["1"] * 39]), path)
-    with pytest.raises(InputError, match="expected numbers in speed, found 'fast' of d0"):
-        describe(tmp_path, development, path_to_table=path)
+    for strange in ("fast", "inf"):
+        files.write_table(development[["slide_id"]].assign(speed=[strange, *["1"] * 39]), path)
+        with pytest.raises(InputError, match=f"expected numbers in speed, found '{strange}' of d0"):
+            describe(tmp_path, development, path_to_table=path)
     files.write_table(pd.DataFrame({"slide_id": ["d1", "d1"], "speed": ["1", "2"]}), path)
     with pytest.raises(InputError, match="expected one row per slide_id, found d1 twice"):
         describe(tmp_path, development, path_to_table=path)

@@ -310,7 +310,7 @@ def test_standardised_risks_do_not_know_which_model_they_are_of(targets):
         for scale in ("as_predicted", "standardised")
     )
     assert np.ptp(pooled) > 15 > np.ptp(scaled)
-    rows, _ = risk_scores.on_one_scale(learnt, learnt.predictions["multitask"])
+    rows, _ = risk_scores.on_one_scale(learnt.predictions["multitask"], slides_of_patient="mean")
     validated = rows[rows["set"] == "validation"].groupby(["model", "patient_id"])["prediction"].mean()
     assert validated.groupby("model").mean().to_numpy() == pytest.approx(np.zeros(4), abs=1e-9)
     assert validated.groupby("model").std(ddof=0).to_numpy() == pytest.approx(np.ones(4))

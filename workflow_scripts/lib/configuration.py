@@ -69,6 +69,10 @@ TRAITS = "traits"
 RESERVED_TRAITS = ("none", "coords", HETEROGENEITY, TUMOUR, TRAITS)
 # What stands beside the cohorts' folders under results/.
 RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks", "origin", "transfer", "compression")
+# The smallest patch of which an encoder's four convolutions leave a pixel, see `encoders`.
+LEAST_PATCH_PX = 31
+# The columns of the ablation's table beside the tasks' own.
+ABLATION_COLUMNS = ("encoder", "tasks", "repeat", "spearman", "low", "high", "patients", "note")
 # The label of tiles under no annotation, see `annotations.label_tiles`.
 BACKGROUND = "background"
 
@@ -935,6 +939,9 @@ class Encoder(Section):
         _check_once(self.cohorts, "cohorts")
         if self.kind == "mean_rgb" and self.features != 3:
             raise ValueError(f"features: a mean colour has 3 numbers, found {self.features}")
+        for key in ("features", "augmentations") if self.kind == "trained" else ():
+            if key in self.model_fields_set:
+                raise ValueError(f"{key}: not used with an encoder of kind trained, which has its own")
         return self
 
 
@@ -1046,20 +1053,28 @@ class Ablation(Section):
 
     def encoders(self) -> dict[str, list[Name]]:
         """The tasks of each encoder by its name: of smaller subsets first, those with all tasks last."""
-        whole = self.subsets is None
-        found = [
-            list(chosen) for n in range(1, len(self.tasks)) for chosen in combinations(self.tasks, n)
-            if whole or set(chosen) in map(set, self.subsets)
-        ]  # fmt: skip
-        named = {"ablation_" + "_".join(chosen): chosen for chosen in found}
+        named = {"ablation_" + "-".join(chosen): chosen for chosen in self._parts()}
         return named | {f"ablation_all_{number}": list(self.tasks) for number in range(1, self.repeats + 1)}
+
+    def _parts(self) -> list[list[Name]]:
+        """The subsets that do not have all tasks, smaller ones first."""
+        asked = None if self.subsets is None else [set(subset) for subset in self.subsets]
+        every = (chosen for n in range(1, len(self.tasks)) for chosen in combinations(self.tasks, n))
+        return [list(chosen) for chosen in every if asked is None or set(chosen) in asked]
 
     @model_validator(mode="after")
     def _check_subsets(self) -> Self:
         _check_once(self.tasks, "tasks")
+        for task in self.tasks:
+            if task in ABLATION_COLUMNS:
+                raise ValueError(f"tasks: {task!r} means something else in the ablation's table; rename the task")
         for subset in self.subsets or []:
+            if not subset:
+                raise ValueError("subsets: expected a task or more in each, found an empty one")
             for task in subset:
                 _check_known(task, self.tasks, "subsets", "tasks")
+        if len(self.encoders()) < len(self._parts()) + self.repeats:
+            raise ValueError(f"tasks: two subsets of {', '.join(self.tasks)} would have one name; rename a task")
         return self
 
 
@@ -1100,7 +1115,9 @@ class Compression(Section):
         description="Flips and quarter turns in which slides are encoded, each a grid of its own, to augment training "
         "with (the published pipeline: 8).",
     )
-    targets: dict[Name, SlideTarget] = Field(min_length=1, description="What is learnt from whole slides.")
+    targets: dict[Name, SlideTarget] = Field(
+        {}, description="What is learnt from whole slides; none where only traits are (`trait_encoder`)."
+    )
     risks: Literal["standardised", "as_predicted"] = Field(
         "standardised",
         description="Risks of different folds' models are put on one scale, by the mean and spread of each over its "
@@ -1285,6 +1302,10 @@ class Configuration(Section):
             for key, known in (("tasks", compression.tasks), ("cohorts", self.cohorts)):
                 for each in getattr(encoder, key):
                     _check_known(each, known, f"compression.encoders.{name}.{key}", key)
+        if not compression.targets and compression.trait_encoder is None:
+            raise ValueError("compression.targets: expected a target or more, or a `trait_encoder`")
+        if compression.trait_encoder is not None:
+            _check_known(compression.trait_encoder, compression.encoders, "compression.trait_encoder", "encoders")
         for name, target in compression.targets.items():
             where = f"compression.targets.{name}"
             for key in ("cohort", "test_cohort"):
@@ -1292,12 +1313,68 @@ class Configuration(Section):
                     _check_known(getattr(target, key), self.cohorts, f"{where}.{key}", "cohorts")
             for encoder in target.encoders:
                 _check_known(encoder, compression.encoders, f"{where}.encoders", "compression.encoders")
+            self._check_unseen(compression, target.test_cohort, f"{where}.test_cohort")
+        if compression.compared is not None:
+            classes = [name for name, target in compression.targets.items() if target.kind == "class"]
+            _check_known(compression.compared, classes, "compression.compared", "targets of kind class")
+        self._check_patches(compression)
+        self._check_measures(compression)
         if compression.ablation:
-            _check_known(compression.ablation.target, compression.targets, "compression.ablation.target", "targets")
-            for task in compression.ablation.tasks:
-                _check_known(task, compression.tasks, "compression.ablation.tasks", "compression.tasks")
-        if compression.trait_encoder is not None:
-            _check_known(compression.trait_encoder, compression.encoders, "compression.trait_encoder", "encoders")
+            self._check_ablation(compression, compression.ablation)
+
+    def _check_unseen(self, compression: Compression, cohort: str | None, where: str) -> None:
+        """Raise ValueError where an encoder in use learns from a cohort that only tests."""
+        for name in compression.used_encoders():
+            encoder = compression.encoders[name]
+            tasks = [
+                cohort
+                for task in encoder.tasks
+                if task in compression.tasks
+                for cohort in compression.tasks[task].cohorts
+            ]
+            if cohort in (*encoder.cohorts, *tasks):
+                raise ValueError(
+                    f"{where}: the encoder {name} learns from {cohort}, which is to test what nothing has seen"
+                )
+
+    def _check_patches(self, compression: Compression) -> None:
+        """Raise ValueError where the networks of the encoders that are trained cannot take patches of this size."""
+        kinds = {compression.encoders[name].kind for name in compression.used_encoders()}
+        px, least = self.tiles.tile_px, LEAST_PATCH_PX * compression.shrink
+        if kinds & {"multitask", "bigan"} and px < least:
+            raise ValueError(
+                f"tiles.tile_px: {px}, of which the convolutions of encoders leave nothing; expected {least} or more"
+            )
+        if kinds & {"autoencoder", "bigan"} and px % (16 * compression.shrink):
+            raise ValueError(
+                f"tiles.tile_px: {px}; an autoencoder or a bigan draws multiples of {16 * compression.shrink} px"
+            )
+
+    def _check_measures(self, compression: Compression) -> None:
+        """Raise ValueError where weights are kept, or rates fall, by a measure that a network does not have."""
+        unlabelled = [
+            n for n in compression.used_encoders() if compression.encoders[n].kind in ("autoencoder", "bigan")
+        ]
+        for key in ("checkpoint_on", "plateau_on", "stop_on"):
+            if unlabelled and getattr(compression.training, key) == "accuracy":
+                raise ValueError(f"compression.training.{key}: the encoder {unlabelled[0]} has no accuracy; use loss")
+        measures = {"class": "slide_auc", "number": "spearman", "survival": "c_index"}
+        asked = compression.network.training.checkpoint_on
+        kinds = {target.kind for target in compression.targets.values()} | (
+            {"class"} if compression.trait_encoder else set()
+        )
+        lacking = [kind for kind in sorted(kinds) if asked in measures.values() and measures[kind] != asked]
+        if lacking:
+            raise ValueError(
+                f"compression.network.training.checkpoint_on: a target of kind {lacking[0]} has no {asked}; expected "
+                "loss or last"
+            )
+
+    def _check_ablation(self, compression: Compression, ablation: Ablation) -> None:
+        numbers = [name for name, target in compression.targets.items() if target.kind == "number"]
+        _check_known(ablation.target, numbers, "compression.ablation.target", "targets of kind number")
+        for task in ablation.tasks:
+            _check_known(task, compression.tasks, "compression.ablation.tasks", "compression.tasks")
 
     def with_starts(self, filters: list[str]) -> list[str]:
         """Some tumour filters, and those whose weights they start from, each once and before those that need it."""
@@ -1323,7 +1400,10 @@ class Configuration(Section):
             ablation = self.compression.ablation
             for name, tasks in ablation.encoders().items():
                 encoder = Encoder(kind="multitask", tasks=tasks, features=ablation.features)
-                self.compression.encoders.setdefault(name, encoder)
+                if self.compression.encoders.setdefault(name, encoder) != encoder:
+                    raise ValueError(
+                        f"compression.encoders.{name}: the ablation has an encoder of this name; rename yours"
+                    )
         return self
 
     def _check_filter(self, name: str) -> None:

@@ -12,7 +12,8 @@ import pandas as pd
 
 from workflow_scripts.lib import evaluation, files, target_scores
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.target_scores import DEVELOPMENT, NUMBER, Learnt
+from workflow_scripts.lib.slide_targets import NUMBER
+from workflow_scripts.lib.target_scores import DEVELOPMENT, Learnt
 
 YES, NO = "yes", "no"
 ACCURACY = "validation_accuracy_"

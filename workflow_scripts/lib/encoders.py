@@ -209,15 +209,15 @@ def build(description: Mapping[str, Any]) -> nn.Module:
         return autoencoders.build(description)
     if backbone == MEAN_RGB:
         return MeanColour()
+    if backbone not in (MULTITASK, BIGAN):
+        known = ", ".join((MULTITASK, BIGAN, autoencoders.BACKBONE, MEAN_RGB))
+        raise InputError(f"expected the model of an encoder ({known}), found one of a {backbone}")
     sizes = {"patch_px": description["tile_px"]} | {key: description[key] for key in ("features", "shrink")}
     if backbone == MULTITASK:
         tasks = by_name(description["tasks"])
         network = MultitaskEncoder(**sizes, classes=[len(classes) for classes in tasks.values()])
-    elif backbone == BIGAN:
-        network = BiGAN(**sizes)
     else:
-        known = ", ".join((MULTITASK, BIGAN, autoencoders.BACKBONE, MEAN_RGB))
-        raise InputError(f"expected the model of an encoder ({known}), found one of a {backbone}")
+        network = BiGAN(**sizes)
     return network.to(memory_format=torch.channels_last)
 
 

@@ -1,13 +1,57 @@
 """Traits of the main chain learnt on grids: their slide scores, and the table that has them beside those of tiles."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pandas as pd
 
+from workflow_scripts.lib import files
+from workflow_scripts.lib import labels as trait_labels
 from workflow_scripts.lib.ensembles import members_of, rank_models
 from workflow_scripts.lib.evaluation import ENSEMBLE, table1
+from workflow_scripts.lib.splits import read_splits
 
 OF_TILES, OF_GRIDS = "tiles", "grids"
+
+
+def write_traits(
+    path: str | Path,
+    traits: Sequence[tuple[str, str]],
+    *,
+    paths_to_predictions: Sequence[str | Path],
+    folders_of_models: Sequence[str | Path],
+    tables_of_tiles: Mapping[str, str | Path],
+    folders_of_labels: Mapping[str, str | Path],
+    paths_to_splits: Mapping[str, str | Path],
+    rounds: int,
+    members: int,
+    resamples: int,
+    seed: int,
+) -> None:
+    """Write the table of all traits that are learnt on grids (`traits_table`, cohort by cohort).
+
+    traits: cohort and trait; paths_to_predictions and folders_of_models: of each; tables_of_tiles: Table 1 by tile
+    models, folders_of_labels and paths_to_splits: of each cohort; rounds: models of a trait; members: of an ensemble.
+    """
+    scored: dict[str, list[pd.DataFrame]] = {}
+    for (cohort, trait), predicted, folder in zip(traits, paths_to_predictions, folders_of_models, strict=True):
+        models = [files.read_table(Path(folder) / f"model_{number}" / "scores.tsv") for number in range(1, rounds + 1)]
+        predictions = files.read_table(predicted, text=["slide_id", "patient_id", "set"])
+        of_trait = slide_scores(predictions, pd.concat(models, ignore_index=True), trait=trait, members=members)
+        scored.setdefault(cohort, []).append(of_trait)
+    tables = [
+        traits_table(
+            files.read_table(tables_of_tiles[cohort], text=["trait", "note"]),
+            trait_labels.read_labels(folders_of_labels[cohort], [trait for of, trait in traits if of == cohort]),
+            pd.concat(scores, ignore_index=True),
+            read_splits(paths_to_splits[cohort]),
+            cohort=cohort,
+            resamples=resamples,
+            seed=seed,
+        )
+        for cohort, scores in scored.items()
+    ]
+    files.write_table(pd.concat(tables, ignore_index=True), path)
 
 
 def slide_scores(predictions: pd.DataFrame, scores: pd.DataFrame, *, trait: str, members: int) -> pd.DataFrame:

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from workflow_scripts.lib import evaluation, files, scores, survival, target_scores
+from workflow_scripts.lib.slide_targets import CLASS, SURVIVAL
 from workflow_scripts.lib.splits import VALIDATION
-from workflow_scripts.lib.target_scores import CLASS, SURVIVAL, Learnt
+from workflow_scripts.lib.target_scores import Learnt
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +61,7 @@ def risks_of(learnt: Learnt, encoder: str, *, scale: Scale) -> Risks:
     predictions, notes = learnt.predictions[encoder], []
     if learnt.kind == SURVIVAL:
         if scale == "standardised":
-            predictions, notes = on_one_scale(learnt, predictions)
+            predictions, notes = on_one_scale(predictions, slides_of_patient=learnt.slides_of_patient)
         name, column = COX, "prediction"
     else:
         name, column = f"1 - p({learnt.favourable})", f"p_{learnt.classes.index(learnt.favourable)}"
@@ -76,7 +77,7 @@ def risks_of(learnt: Learnt, encoder: str, *, scale: Scale) -> Risks:
     return Risks(learnt.name, encoder, name, known.astype({"event": int}), tuple(filter(None, notes)))
 
 
-def on_one_scale(learnt: Learnt, predictions: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+def on_one_scale(predictions: pd.DataFrame, *, slides_of_patient: str) -> tuple[pd.DataFrame, list[str]]:
     """Log risks of all models on one scale, for a Cox model's has no zero of its own; and notes.
 
     Each model's are taken less the mean, over the standard deviation, of its risks of the patients that validate it.
@@ -84,9 +85,9 @@ def on_one_scale(learnt: Learnt, predictions: pd.DataFrame) -> tuple[pd.DataFram
     """
     scaled, notes = predictions.copy(), []
     for model, rows in predictions.groupby("model"):
-        validates = target_scores.of_patients(
-            rows[rows["set"] == VALIDATION], ["prediction"], how=learnt.slides_of_patient
-        )["prediction"].to_numpy(float)
+        validates = target_scores.of_patients(rows[rows["set"] == VALIDATION], ["prediction"], how=slides_of_patient)[
+            "prediction"
+        ].to_numpy(float)
         mean, spread = (validates.mean(), validates.std()) if len(validates) else (np.nan, np.nan)
         if not np.isfinite(mean):
             notes.append(f"model {model} left out: no patient validates it")

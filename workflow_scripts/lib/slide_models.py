@@ -20,6 +20,7 @@ from workflow_scripts.lib.files import write_table, writing
 from workflow_scripts.lib.grids import Place
 from workflow_scripts.lib.slide_networks import SlideNetwork
 from workflow_scripts.lib.slide_problems import ClassProblem, GridProblem, GridSet, NumberProblem, RiskProblem
+from workflow_scripts.lib.slide_targets import CLASS, NUMBER, SURVIVAL
 from workflow_scripts.lib.training import LAST, Schedule, Trained, make_fabric, train
 
 log = logging.getLogger(__name__)
@@ -27,12 +28,10 @@ log = logging.getLogger(__name__)
 # What `model.json` calls such a network.
 BACKBONE = "slide_network"
 # The measure that each kind of target has beside the loss, and what `scores.tsv` calls it.
-MEASURES = {"class": "slide_auc", "number": "spearman", "survival": "c_index"}
-SCORES = {"class": "validation_auc", "number": "validation_spearman", "survival": "validation_c_index"}
+MEASURES = {CLASS: "slide_auc", NUMBER: "spearman", SURVIVAL: "c_index"}
+SCORES = {CLASS: "validation_auc", NUMBER: "validation_spearman", SURVIVAL: "validation_c_index"}
 # Columns of a target's table that hold what a slide of each kind is to be.
-LABELS = {"class": ["value"], "number": ["value"], "survival": ["time", "event"]}
-# Columns of a target's table that stay text, whatever they look like.
-TEXT = ("cohort", "slide_id", "patient_id", "reason")
+LABELS = {CLASS: ["value"], NUMBER: ["value"], SURVIVAL: ["time", "event"]}
 # The parts that a model does not learn from.
 ROLES = ("validation", "test")
 # Slides between two lines of progress.
@@ -58,10 +57,11 @@ def train_slide_models(
 
     kind: `class` (of `classes`), `number` or `survival`; slides: the table of the target, a row per slide with cohort,
     slide_id, what it is to be (`value`, or `time` in months and `event`), and in columns `model_<k>` what it is to each
-    model; grid_files: of each cohort; network: `filters`, `dropout`, `l2` and `ties` of `compression.network` in the
-    configuration, where each is described; settings: its `training`, without `workers`. Numbers are standardised by the
-    mean and spread of the slides that train; `balanced_batches` counts for classes alone. A slide that has no grid,
-    having no tissue, is left out. One GPU is used where there are more, since a step has few slides.
+    model; grid_files: of each cohort; network: `filters`, `dropout`, `l2`, and of survival `ties`, of
+    `compression.network` in the configuration, where each is described; settings: its `training`, without `workers`.
+    Numbers are standardised by the mean and spread of the slides that train; `balanced_batches` counts for classes
+    alone. A slide that has no grid, having no tissue, is left out. One GPU is used where there are more, since a step
+    has few slides.
 
     The files of a model are `weights.safetensors` and `model.json` (see `models.save`), `curve.tsv` (a row per
     evaluation, the kept one marked in `chosen`), and `scores.tsv` (one row: target, encoder, model, validation_loss,
@@ -90,8 +90,8 @@ def train_slide_models(
             **identity,
             "kind": kind,
             "backbone": BACKBONE,
-            **({"classes": list(classes)} if kind == "class" else {}),
-            **(_spread(sets[0].labels) if kind == "number" else {}),
+            **({"classes": list(classes)} if kind == CLASS else {}),
+            **(_spread(sets[0].labels) if kind == NUMBER else {}),
             **_grid_facts(next(iter(places.values()))),
             "network": dict(network),
             "settings": dict(settings),
@@ -121,7 +121,7 @@ def number_of_models(slides: pd.DataFrame) -> int:
 def build(description: Mapping[str, Any]) -> SlideNetwork:
     """A network as `model.json` describes it, with random weights."""
     shape = {key: description["network"][key] for key in ("filters", "dropout")}
-    outputs = len(description["classes"]) if description["kind"] == "class" else 1
+    outputs = len(description["classes"]) if description["kind"] == CLASS else 1
     return SlideNetwork(features=description["features"], outputs=outputs, **shape)
 
 
@@ -236,7 +236,7 @@ def _set_of(slides: pd.DataFrame, places: Mapping[tuple[str, str], Place], model
     chosen = slides[(slides[f"model_{model}"] == role) & has_grid]
     labels = chosen[LABELS[kind]].to_numpy(np.float64)
     of_slides = [places[key] for key in zip(chosen["cohort"], chosen["slide_id"], strict=True)]
-    return GridSet(of_slides, labels if kind == "survival" else labels[:, 0])
+    return GridSet(of_slides, labels if kind == SURVIVAL else labels[:, 0])
 
 
 def _model_columns(slides: pd.DataFrame) -> list[str]:
@@ -251,14 +251,12 @@ def _problem(description: Mapping[str, Any], sets: Sequence[GridSet], **options:
     settings, network = description["settings"], description["network"]
     options |= {"batch_size": settings["batch_size"], "augmentations": settings["augmentations"], "l2": network["l2"]}
     given = (build(description), *sets)
-    match description["kind"]:
-        case "class":
-            balanced = settings["balanced_batches"]
-            return ClassProblem(*given, classes=len(description["classes"]), balanced=balanced, **options)
-        case "number":
-            return NumberProblem(*given, mean=description["mean"], spread=description["spread"], **options)
-        case _:
-            return RiskProblem(*given, ties=network["ties"], **options)
+    if description["kind"] == CLASS:
+        balanced = settings["balanced_batches"]
+        return ClassProblem(*given, classes=len(description["classes"]), balanced=balanced, **options)
+    if description["kind"] == NUMBER:
+        return NumberProblem(*given, mean=description["mean"], spread=description["spread"], **options)
+    return RiskProblem(*given, ties=network["ties"], **options)
 
 
 def _spread(numbers: np.ndarray) -> dict[str, float]:
@@ -344,7 +342,7 @@ def _each_slide(
 
 def _predicted(outputs: torch.Tensor, description: Mapping[str, Any]) -> dict[str, float]:
     """What a model says of a slide, from the network's outputs (k,): the columns of the table of predictions."""
-    if description["kind"] == "class":
+    if description["kind"] == CLASS:
         return {f"p_{number}": value for number, value in enumerate(torch.softmax(outputs, dim=0).tolist())}
     value = float(outputs[0])
     return {"prediction": description["mean"] + description["spread"] * value if "mean" in description else value}
@@ -352,6 +350,6 @@ def _predicted(outputs: torch.Tensor, description: Mapping[str, Any]) -> dict[st
 
 def _shown(outputs: torch.Tensor, description: Mapping[str, Any]) -> torch.Tensor:
     """What is attributed to a slide's patches, of the network's outputs (k,): see `attribute`."""
-    if description["kind"] == "class":
+    if description["kind"] == CLASS:
         return outputs[-1] - outputs[:-1].mean()
     return outputs[0] * description.get("spread", 1.0)

@@ -17,11 +17,11 @@ import pandas as pd
 from workflow_scripts.lib import evaluation, files, tile_classification
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.origin_scores import macro
+from workflow_scripts.lib.slide_targets import CLASS, NUMBER, read_slides
 from workflow_scripts.lib.splits import TEST, VALIDATION
 
 log = logging.getLogger(__name__)
 
-CLASS, NUMBER, SURVIVAL = "class", "number", "survival"
 DEVELOPMENT, EXTERNAL = "development", "external"
 # What a row of predictions is of, and what a row of `targets/<target>.tsv` says of a slide.
 PREDICTED = ("target", "encoder", "cohort", "slide_id", "patient_id", "model", "set")
@@ -86,7 +86,7 @@ def read(
 
 
 def _read_slides(path: str | Path) -> pd.DataFrame:
-    table = files.read_table(path, text=TEXT)
+    table = read_slides(path)
     _require(table, OF_SLIDE, path)
     return table[table["reason"] == ""].reset_index(drop=True)
 

@@ -19,7 +19,7 @@ from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.compression import looks_of
 from workflow_scripts.lib.figures.origin import in_order, readable
 from workflow_scripts.lib.figures.training import CHOSEN, TRAINING, VALIDATION
-from workflow_scripts.lib.target_scores import CLASS, NUMBER, SURVIVAL
+from workflow_scripts.lib.slide_targets import CLASS, NUMBER, SURVIVAL
 
 CURVE = ("epoch", "train_loss", "validation_loss", "chosen")
 # The measure of each kind of target: its column in `curve.tsv`, and its name.

@@ -12,11 +12,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import LinearSegmentedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 
-from workflow_scripts.lib import target_scores, tiles
+from workflow_scripts.lib import risk_scores, target_scores, tiles
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.heatmaps import LIGHTNESS
 from workflow_scripts.lib.figures.origin import readable
+from workflow_scripts.lib.slide_targets import CLASS, NUMBER, SURVIVAL
 from workflow_scripts.lib.splits import TEST
 
 GRID, ATTRIBUTION = "grid", "attribution"
@@ -181,9 +182,9 @@ def read_attribution(path: str | Path, slide_id: str) -> np.ndarray:
 def raises(kind: str, classes: Sequence[str]) -> str:
     """What a positive attribution raises, by a target's kind and classes."""
     return {
-        target_scores.CLASS: f"p({readable(classes[-1])})" if classes else "the last class",
-        target_scores.NUMBER: "the number",
-        target_scores.SURVIVAL: "the risk",
+        CLASS: f"p({readable(classes[-1])})" if classes else "the last class",
+        NUMBER: "the number",
+        SURVIVAL: "the risk",
     }[kind]
 
 
@@ -210,13 +211,16 @@ def read_examples(
 ) -> dict[str, list[tuple[Picture, Looked]]]:
     """By target the slides with the lowest and the highest prediction, with what its network looked at.
 
-    Both files are of one encoder of each target; described: by target its kind, classes and title.
+    Both files are of one encoder of each target; described: by target its kind, classes, title and slides_of_patient.
     """
     stores = {Path(path).stem: path for path in paths_to_stores}
     found = {}
     for target, path in paths_to_attributions.items():
-        predictions = target_scores.read_predictions(paths_to_predictions[target])
-        of_slides, asked = tested(predictions), described[target]
+        predictions, asked = target_scores.read_predictions(paths_to_predictions[target]), described[target]
+        if asked["kind"] == SURVIVAL:
+            # Slides are tested by different models, whose log risks have no common zero.
+            predictions, _ = risk_scores.on_one_scale(predictions, slides_of_patient=asked["slides_of_patient"])
+        of_slides = tested(predictions)
         name = raises(asked["kind"], asked["classes"])
         found[target] = [
             (
@@ -232,7 +236,7 @@ def read_examples(
 
 
 def _predicted(kind: str, name: str) -> str:
-    return name if kind == target_scores.CLASS else {"number": "number", "survival": "log risk"}[kind]
+    return name if kind == CLASS else {NUMBER: "number", SURVIVAL: "standardised risk"}[kind]
 
 
 def read_slides(
