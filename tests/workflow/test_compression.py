@@ -98,6 +98,12 @@ def test_another_target_trains_no_encoder_and_compresses_nothing(study, tmp_path
     assert not {"train_encoder", "compress_slides", "tile_slide"} & set(after)
 
 
+def test_another_rule_for_ties_trains_survival_alone(study, tmp_path):
+    copy = study.copy_to(tmp_path / "after", with_results=True)
+    copy.edit(DEMO, "    filters: 32\n", "    filters: 32\n    ties: breslow\n")
+    assert STUDY.planned(copy)["train_slide_models"] == 1
+
+
 def test_an_encoder_that_changes_is_trained_again_with_what_stands_on_it_and_no_other(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=True)
     copy.edit(
@@ -110,18 +116,28 @@ def test_an_encoder_that_changes_is_trained_again_with_what_stands_on_it_and_no_
     assert after["train_slide_models"] == 1
 
 
-def test_a_trained_encoder_that_is_brought_is_not_trained(study, tmp_path):
+def test_an_external_slide_that_goes_trains_nothing(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=True)
-    brought = copy.folder / "brought"
-    (copy.folder / RESULTS / "encoders" / "multitask").rename(brought)
-    copy.edit(
-        DEMO,
-        "multitask: {kind: multitask, tasks: [lymph, glands, nuclei, tissues]}",
-        "multitask: {kind: trained, folder: brought}",
-    )
+    slide = next((copy.folder / RESULTS / "input" / "compression_external" / "slides").iterdir()).stem
+    sheet = "      sheet: results/compression/input/compression_external.tsv\n"
+    copy.edit(DEMO, sheet, f"{sheet}      exclude: {{{slide}: taken away}}\n")
+    done = copy.run([*STUDY.command, "--", f"{RESULTS}/tables/table1.tsv", f"{RESULTS}/tables/ablation.tsv"])
+    assert done.returncode == 0, done.stdout
+    for encoder in ("multitask", "ablation_lymph"):
+        weights = f"{RESULTS}/models/proliferation/{encoder}/model_1/weights.safetensors"
+        assert (copy.folder / weights).stat().st_mtime_ns == (study.folder / weights).stat().st_mtime_ns
+    assert table(copy, "table1").query("set == 'external'")["patients"].tolist() == [3]
+
+
+def test_an_encoder_that_is_brought_as_two_files_is_not_trained(study, tmp_path):
+    copy = study.copy_to(tmp_path / "after", with_results=True)
+    (copy.folder / "brought").mkdir()
+    for name in ("weights.safetensors", "model.json"):
+        (copy.folder / RESULTS / "encoders" / "multitask" / name).rename(copy.folder / "brought" / name)
+    learnt = "multitask: {kind: multitask, tasks: [lymph, glands, nuclei, tissues]}"
+    copy.edit(DEMO, learnt, "multitask: {kind: trained, folder: brought}")
     copy.edit(SMALL, "  encoders:\n    multitask: {tasks: [lymph, tissues]}\n", "")
-    after = STUDY.planned(copy)
-    assert "train_encoder" not in after
+    assert "train_encoder" not in STUDY.planned(copy)
     done = copy.run([*STUDY.command, "--", "results/compression_external/grids/multitask/0.h5"])
     assert done.returncode == 0, done.stdout
 
