@@ -13,7 +13,7 @@ STUDY = SmallStudy("compression")
 DEMO = "studies/compression-demo.yaml"
 SMALL = "tests/workflow/compression.yaml"
 RESULTS = "results/compression"
-ENCODERS = ["multitask", "bigan", "autoencoder", "mean_rgb"]
+ENCODERS = ["multitask", "bigan", "mean_rgb"]
 
 
 @pytest.fixture(scope="module")
