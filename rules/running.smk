@@ -65,7 +65,7 @@ def write_efficiency(logs):
 
 
 def remove_states():
-    """Remove the states (`state.pt`) of trainings that have ended.
+    """Remove the states of trainings that have ended: `state.pt` beside weights, and those of slide models.
 
     Not earlier: a job whose node is lost after its last step, but before Snakemake has seen its end, is done again, and
     what it wrote is removed.

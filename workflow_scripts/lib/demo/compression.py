@@ -86,11 +86,11 @@ def crowded_of(cells: Look) -> Look:
     nucleoli, in the nests that it has elsewhere."""
     return replace(
         cells,
-        nucleus_um=1.15 * cells.nucleus_um,
-        unequal=0.55,
-        chromatin=0.6,
+        nucleus_um=1.3 * cells.nucleus_um,
+        unequal=0.6,
+        chromatin=0.75,
         nucleoli=0.8,
-        spacing_um=0.74 * cells.spacing_um,
+        spacing_um=0.7 * cells.spacing_um,
         order=0.25,
     )
 
