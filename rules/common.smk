@@ -32,9 +32,16 @@ wildcard_constraints:
     chunk=r"\d+",
 
 
+code_version = cache(provenance.code_version)
+
+
 def code_of(rule_name):
-    """Fingerprint of the code that a rule's script runs; as a parameter it reruns the rule when that code changes."""
-    return provenance.code_version(Path(workflow.basedir) / "workflow_scripts" / f"{rule_name}.py")
+    """Fingerprint of the code that a rule's script runs; as a parameter it reruns the rule when that code changes.
+
+    It is found when a job is planned: to read the code of every rule would take the process of each job a second.
+    """
+    script = Path(workflow.basedir) / "workflow_scripts" / f"{rule_name}.py"
+    return lambda wildcards: code_version(script)
 
 
 def cohort_of(wildcards):
