@@ -57,7 +57,7 @@ rule train_encoder:
     benchmark:
         "results/compression/benchmarks/train_encoder/{encoder}.tsv"
     wildcard_constraints:
-        encoder=one_of(encoders_of_kind("multitask", "autoencoder", "bigan")),
+        encoder=one_of(encoders_of_kind(*LEARNT)),
     conda:
         "../envs/histocarta.yaml"
     threads: study.compression.training.threads

@@ -9,6 +9,10 @@ from workflow_scripts.lib.slide_targets import CLASS, NUMBER, SURVIVAL
 SCORED = {"kind", "cohort", "test_cohort", "classes", "favourable", "slides_of_patient", "encoders"}
 
 
+# The kinds of encoders that are trained.
+LEARNT = ("multitask", "autoencoder", "bigan")
+
+
 # Targets
 
 
@@ -202,6 +206,10 @@ def training_of_encoder(wildcards):
 
 def grid_files(cohort, encoder):
     """A cohort's grids by an encoder: a file for each chunk that has slides."""
+    # Snakemake 9.27 does not look again for what a job takes that it comes upon after a checkpoint and that waits for
+    # another: so whoever takes grids waits for the checkpoints of the encoder's cohorts too.
+    if study.compression.encoders[encoder].kind in LEARNT:
+        slides_of_encoder(encoder)
     chunks = planning.slides_by_chunk(sheet_of_cohort(cohort), chunks=study.predictions.chunks)
     return [f"results/{cohort}/grids/{encoder}/{chunk}.h5" for chunk in sorted(chunks)]
 

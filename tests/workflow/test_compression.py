@@ -1,6 +1,7 @@
 """The study of neural image compression on a few generated slides: every table and figure, and what runs again when."""
 
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -84,6 +85,14 @@ def test_traits_of_the_chain_stand_twice_in_one_table_over_the_same_slides(study
 
 def test_nothing_is_left_to_do(study):
     assert STUDY.planned(study) == {}
+
+
+def test_an_encoder_that_is_gone_is_planned_with_its_patches_whatever_asks_for_it(study, tmp_path):
+    copy = study.copy_to(tmp_path / "after", with_results=True)
+    shutil.rmtree(copy.folder / RESULTS / "encoders" / "ablation_lymph")
+    plan = copy.run([*STUDY.command, "--dry-run", "--", f"{RESULTS}/tables/ablation.tsv"]).stdout
+    assert "rule train_encoder" in plan
+    assert "<TBD>" not in plan
 
 
 def test_states_of_training_go_when_the_run_has_succeeded(study):
