@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from workflow_scripts.lib import autoencoders, encoders, models
+from workflow_scripts.lib import autoencoders, configuration, encoders, models
 from workflow_scripts.lib.errors import InputError
 
 TASKS = {"a": ["tumour", "stroma"], "b": ["x", "y", "z"]}
@@ -84,6 +84,10 @@ def test_patches_of_other_sizes_are_taken(px, shrink, side):
 def test_patches_of_which_nothing_is_left_are_refused(px, shrink, least):
     with pytest.raises(InputError, match=f"patches of {px} px, shrunk by {shrink}: expected {least} px or more"):
         encoders.PatchEncoder(patch_px=px, features=7, shrink=shrink)
+
+
+def test_the_configuration_refuses_patches_of_which_the_networks_leave_nothing():
+    assert configuration.LEAST_PATCH_PX == encoders.LEAST_PX
 
 
 def test_shrinking_takes_the_mean_of_squares_of_pixels():
