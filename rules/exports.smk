@@ -38,7 +38,7 @@ rule draw_heatmaps:
     benchmark:
         "results/{cohort}/benchmarks/draw_heatmaps/{map}.tsv"
     wildcard_constraints:
-        map=one_of([name for name in all_maps() if name != configuration.HETEROGENEITY]),
+        map=one_of([name for name in all_maps() if name != HETEROGENEITY]),
     conda:
         "../envs/histocarta.yaml"
     params:

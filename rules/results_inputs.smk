@@ -1,5 +1,6 @@
 # What the rules of figures, exports, the doctor, negative controls and the summary take.
-from workflow_scripts.lib import configuration, model_sets
+from workflow_scripts.lib import model_sets
+from workflow_scripts.lib.configuration.chain import HETEROGENEITY, TRAITS, TUMOUR
 
 # Figures
 
@@ -48,7 +49,7 @@ def maps_of(cohort):
     """Every map that a cohort has: of heterogeneity, of each trait, and of tumour where that is asked of tiles."""
     applied = applied_settings(cohort)
     traits = applied["traits"] if applied else study.cohorts[cohort].traits
-    return [configuration.HETEROGENEITY, *([configuration.TUMOUR] if kind_of_filter(cohort) else []), *traits]
+    return [HETEROGENEITY, *([TUMOUR] if kind_of_filter(cohort) else []), *traits]
 
 
 def all_maps():
@@ -57,7 +58,7 @@ def all_maps():
 
 def check_exports():
     """Refuse a map that no cohort has. Those of applied models are known here, and not to the configuration."""
-    known = {*all_maps(), configuration.TRAITS}
+    known = {*all_maps(), TRAITS}
     for key in ("maps", "heatmaps"):
         unknown = [name for name in getattr(study.exports, key) if name not in known]
         if unknown:
@@ -82,18 +83,18 @@ def exports_of(cohort):
 
 def what_a_map_is_of(wildcards):
     """The files that a map is made from, see `layers.read_layers`; it depends on no other."""
-    if wildcards.map == configuration.TUMOUR:
+    if wildcards.map == TUMOUR:
         places = [(wildcards.cohort, slide) for slide in listed_slides(wildcards)]
         read = tile_inputs(places, filtered=True)
         return {name: read[name] for name in ("stores", "tumour", "threshold")}
     found = {"maps": rules.map_slides.output.maps}
-    if wildcards.map == configuration.HETEROGENEITY:
+    if wildcards.map == HETEROGENEITY:
         found["hti"] = rules.measure_heterogeneity.output.hti
     return found
 
 
 def tumour_threshold_of_map(wildcards):
-    return threshold_of(wildcards.cohort) if wildcards.map == configuration.TUMOUR else None
+    return threshold_of(wildcards.cohort) if wildcards.map == TUMOUR else None
 
 
 # The doctor

@@ -3,7 +3,7 @@ from functools import cache
 from pathlib import Path
 
 from workflow_scripts.lib import planning, splits
-from workflow_scripts.lib.configuration import with_fewer_slides
+from workflow_scripts.lib.configuration.transfer import with_fewer_slides
 
 
 def filters_of_transfer():

@@ -10,8 +10,9 @@ import pandas as pd
 import pytest
 from stores import make_store
 
-from workflow_scripts.lib import annotated_slides, annotations, configuration, files
+from workflow_scripts.lib import annotated_slides, annotations, files
 from workflow_scripts.lib.annotated_slides import class_table, compare_classes, list_annotations, read_slide, tile_table
+from workflow_scripts.lib.configuration.chain import BACKGROUND, Annotations
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.figures import annotations as drawn
 
@@ -198,5 +199,5 @@ def test_the_picture_of_a_slide_names_its_classes(annotated):
 
 
 def test_the_configuration_has_the_rules_and_the_background_of_the_labels():
-    assert get_args(configuration.Annotations.model_fields["rule"].annotation) == annotations.RULES
-    assert configuration.BACKGROUND == annotations.BACKGROUND
+    assert get_args(Annotations.model_fields["rule"].annotation) == annotations.RULES
+    assert BACKGROUND == annotations.BACKGROUND

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from workflow_scripts.lib import augmentations, models, stains
-from workflow_scripts.lib.configuration import Augmentation
+from workflow_scripts.lib.configuration.sections import Augmentation
 
 HEAVY = ["scaling", "elastic", "contrast", "hed_light", "hed_strong", "blur", "noise"]
 

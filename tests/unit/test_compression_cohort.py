@@ -12,12 +12,13 @@ import shapely
 from scipy.stats import spearmanr
 from shapely import MultiPolygon, Polygon
 
-from workflow_scripts.lib import assembly, clinical, cohorts, configuration, files, labels, splits
+from workflow_scripts.lib import assembly, clinical, cohorts, files, labels, splits
 from workflow_scripts.lib.annotations import read_annotations
+from workflow_scripts.lib.configuration.compression import CompressionDemo
 from workflow_scripts.lib.demo import compression, dyes, histology, morphology, outlines
 from workflow_scripts.lib.errors import InputError
 
-DEMO = configuration.CompressionDemo()
+DEMO = CompressionDemo()
 SMALL = {"prefix": "small", "genes": ("PRLA", "RIMA"), "annotated": 3, "development": 24, "external": 3}
 SMALL |= {"slide_px": 300, "tile_px": 64, "tile_mpp": 0.5, "seed": 5}
 CLASSES = {"lymph_node_a": {"Tumor"}, "lymph_node_b": {"Tumor"}, "glands": {"Gland"}}

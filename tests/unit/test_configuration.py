@@ -15,12 +15,14 @@ from pydantic import ValidationError
 from snakemake.utils import update_config
 
 from workflow_scripts.lib import configuration, published, splits
+from workflow_scripts.lib.configuration import reference
+from workflow_scripts.lib.configuration.sections import Section
 from workflow_scripts.lib.demo import roster
 from workflow_scripts.lib.errors import InputError
 
 REPOSITORY = Path(__file__).parents[2]
 FIELDS = configuration.Configuration.model_fields
-SECTIONS = [name for name, field in FIELDS.items() if isinstance(field.get_default(), configuration.Section)]
+SECTIONS = [name for name, field in FIELDS.items() if isinstance(field.get_default(), Section)]
 OVERLAYS = sorted((REPOSITORY / "studies").glob("*.yaml"))
 
 
@@ -167,7 +169,7 @@ def test_the_groups_of_survival_are_those_of_fig_4():
 
 def test_docs_configuration_md_is_what_the_descriptions_make():
     page = REPOSITORY / "docs" / "configuration.md"
-    assert page.read_text(encoding="utf-8") == configuration.reference(), (
+    assert page.read_text(encoding="utf-8") == reference.reference(), (
         "make it anew: python -m workflow_scripts.lib.configuration > docs/configuration.md"
     )
 
@@ -175,11 +177,11 @@ def test_docs_configuration_md_is_what_the_descriptions_make():
 def test_the_module_prints_the_page():
     command = [sys.executable, "-X", "utf8", "-m", "workflow_scripts.lib.configuration"]
     printed = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, encoding="utf-8", check=True)
-    assert printed.stdout == configuration.reference()
+    assert printed.stdout == reference.reference()
 
 
 def test_every_section_and_key_is_described():
-    for place, section in configuration._places("", configuration.Configuration):
+    for place, section in reference.places("", configuration.Configuration):
         assert section.__doc__, place
         for key, field in section.model_fields.items():
             assert field.description, f"{place}.{key}"
@@ -187,8 +189,8 @@ def test_every_section_and_key_is_described():
 
 
 def test_the_page_has_a_row_of_three_cells_for_every_key():
-    page = configuration.reference()
-    for place, section in configuration._places("", configuration.Configuration):
+    page = reference.reference()
+    for place, section in reference.places("", configuration.Configuration):
         table = page.split(f"\n## `{place}`\n")[1].split("\n## ")[0]
         rows = [re.split(r"(?<!\\)\|", line)[1:-1] for line in table.splitlines() if line.startswith("| `")]
         assert [row[0].strip(" `") for row in rows] == list(section.model_fields)
@@ -196,7 +198,7 @@ def test_the_page_has_a_row_of_three_cells_for_every_key():
 
 
 def test_the_page_says_default_and_choices():
-    page = configuration.reference()
+    page = reference.reference()
     row = '| `denominator` | `"positive"` | Tiles that a combination\'s share refers to: those with any trait, or all.'
     assert f"{row} Choices: `positive`, `all`. |" in page
     assert "| `title` | required |" in page
@@ -398,9 +400,9 @@ def test_the_classes_of_annotations_keep_their_order():
 
 
 def test_a_stain_reference_is_published_a_tile_or_an_image():
-    for reference in ("published", "tile:brca/TCGA-A1-A0SB-01Z-00-DX1.B34C/3/14", "references/good.png"):
-        found = configuration.load(changed("stain", {"method": "macenko", "reference": reference})).stain
-        assert found.reference == reference
+    for given in ("published", "tile:brca/TCGA-A1-A0SB-01Z-00-DX1.B34C/3/14", "references/good.png"):
+        found = configuration.load(changed("stain", {"method": "macenko", "reference": given})).stain
+        assert found.reference == given
     assert configuration.load(PUBLISHED).stain.method == "none"
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from workflow_scripts.lib import autoencoders, configuration, encoders, models
+from workflow_scripts.lib import autoencoders, encoders, models
+from workflow_scripts.lib.configuration.compression import LEAST_PATCH_PX
 from workflow_scripts.lib.errors import InputError
 
 TASKS = {"a": ["tumour", "stroma"], "b": ["x", "y", "z"]}
@@ -87,7 +88,7 @@ def test_patches_of_which_nothing_is_left_are_refused(px, shrink, least):
 
 
 def test_the_configuration_refuses_patches_of_which_the_networks_leave_nothing():
-    assert configuration.LEAST_PATCH_PX == encoders.LEAST_PX
+    assert LEAST_PATCH_PX == encoders.LEAST_PX
 
 
 def test_shrinking_takes_the_mean_of_squares_of_pixels():

@@ -11,7 +11,8 @@ from safetensors.torch import save_file
 from stores import make_store
 from test_training import SETTINGS
 
-from workflow_scripts.lib import configuration, filter_training, models, provenance, tile_models
+from workflow_scripts.lib import filter_training, models, provenance, tile_models
+from workflow_scripts.lib.configuration.chain import FilterTraining
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.tile_sources import TileSource
 
@@ -107,7 +108,7 @@ def test_a_filter_starts_from_a_file_of_imagenets_weights_as_the_configuration_g
     torch.manual_seed(5)
     pretrained = models.zoo.get_model("shufflenet_v2_x0_5", weights=None).state_dict()
     save_file(pretrained, tmp_path / "own.safetensors")
-    training = configuration.FilterTraining(
+    training = FilterTraining(
         backbone="shufflenet_v2_x0_5", weights="imagenet", imagenet=tmp_path / "own.safetensors"
     ).model_dump(mode="json", include={"weights", "imagenet"})
     train(tmp_path / "m", cohort, DETECTOR | training | {"learning_rate": 1e-30})

@@ -6,17 +6,18 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from workflow_scripts.lib import configuration, files, model_sets
+from workflow_scripts.lib import files, model_sets
+from workflow_scripts.lib.configuration.chain import Heterogeneity, Predictions, Stain, Tiles
 from workflow_scripts.lib.errors import InputError
 
 SETTINGS = {
     "title": "Cohort",
     "traits": ["A", "B"],
     "heterogeneity_traits": ["A", "B"],
-    "tiles": configuration.Tiles(tile_px=64).model_dump(),
-    "stain": configuration.Stain(method="macenko").model_dump(),
-    "predictions": configuration.Predictions().model_dump(),
-    "heterogeneity": configuration.Heterogeneity().model_dump(),
+    "tiles": Tiles(tile_px=64).model_dump(),
+    "stain": Stain(method="macenko").model_dump(),
+    "predictions": Predictions().model_dump(),
+    "heterogeneity": Heterogeneity().model_dump(),
     "tumour_filter": model_sets.BY_MODEL,
     "tumour_threshold": 0.25,
     "code_version": "0",
@@ -63,7 +64,7 @@ def test_the_members_of_the_ensembles_are_gathered_and_no_other_model(run):
 
 
 def test_what_a_run_does_without_is_not_in_its_model_set(run):
-    plain = {"stain": configuration.Stain().model_dump(), "tumour_filter": None, "tumour_threshold": None}
+    plain = {"stain": Stain().model_dump(), "tumour_filter": None, "tumour_threshold": None}
     folder = gather(run, tumour_filter=None, reference=None, settings=SETTINGS | plain)
     assert {path.name for path in folder.iterdir()} == {"ensembles.tsv", "settings.json", "A", "B"}
     assert model_sets.read_settings(folder)["tumour_filter"] is None

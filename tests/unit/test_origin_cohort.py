@@ -10,15 +10,16 @@ import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from workflow_scripts.lib import cohorts, configuration, splits
+from workflow_scripts.lib import cohorts, splits
 from workflow_scripts.lib.annotations import read_annotations
+from workflow_scripts.lib.configuration.origin import OriginDemo
 from workflow_scripts.lib.demo import dyes, histology, morphology, origins
 from workflow_scripts.lib.domains import DOMAINS, METASTATIC, PRIMARY
 from workflow_scripts.lib.errors import InputError
 
 ALL, CONTROL = list(morphology.KINDS), "normal_liver"
 SETS = (splits.TRAIN, splits.VALIDATION, splits.TEST)
-DEMO = configuration.OriginDemo().model_dump()
+DEMO = OriginDemo().model_dump()
 OF_PLAN = {name: DEMO[name] for name in ("primary", "metastatic", "annotated", "seed")}
 SMALL = {"classes": ["melanoma", "renal_cell_carcinoma"], "control": CONTROL, "primary": 4, "metastatic": (3, 4)}
 SMALL |= {"annotated": 3, "slide_px": 600, "tile_px": 128, "tile_mpp": 0.78125, "seed": 5}

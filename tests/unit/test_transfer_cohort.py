@@ -12,15 +12,16 @@ import shapely
 from scipy.ndimage import gaussian_filter
 from shapely import MultiPolygon, Polygon
 
-from workflow_scripts.lib import cohorts, configuration, splits
+from workflow_scripts.lib import cohorts, splits
 from workflow_scripts.lib.annotations import read_annotations
+from workflow_scripts.lib.configuration.transfer import TransferDemo
 from workflow_scripts.lib.demo import dyes, histology, layouts, morphology, organs, outlines
 from workflow_scripts.lib.errors import InputError
 
 NAMES = ("kidney", "lung", "muscle")
 SMALL = {"names": NAMES, "target": 4, "held_out": 2, "source": 3, "unrelated": 2}
 SMALL |= {"slide_px": 800, "tile_px": 64, "tile_mpp": 1.0, "seed": 5, "processes": 1}
-DEMO = configuration.TransferDemo()
+DEMO = TransferDemo()
 COUNTS = {role: getattr(DEMO, role) for role in organs.ROLES}
 
 
@@ -239,4 +240,4 @@ def test_cohorts_that_cannot_be_made_are_refused(tmp_path, changed, said):
 
 def test_the_section_refuses_to_hold_out_nearly_all():
     with pytest.raises(ValueError, match="19 of 20 slides of the target"):
-        configuration.TransferDemo(held_out=19)
+        TransferDemo(held_out=19)

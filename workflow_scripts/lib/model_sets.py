@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints, ValidationError
 
 from workflow_scripts.lib import files, provenance
-from workflow_scripts.lib.configuration import Heterogeneity, Name, Predictions, Section, Share, Stain, Tiles
+from workflow_scripts.lib.configuration.chain import Heterogeneity, Predictions, Stain, Tiles
+from workflow_scripts.lib.configuration.sections import Name, Section, Share
 from workflow_scripts.lib.ensembles import members_of
 from workflow_scripts.lib.errors import InputError
 
