@@ -381,7 +381,7 @@ def test_it_cannot_be_changed_after_it_was_checked():
         ({"classes": {}}, ".classes: Dictionary should have at least 1 item"),
         ({"classes": {"Tumor": "two words"}}, ".classes.Tumor: String should match pattern"),
         ({"classes": {"Fat": "background"}}, ": classes: 'background' is the label of what is in no class"),
-        ({"rule": "most"}, ".rule: Input should be 'majority', 'any' or 'fraction' (found 'most')"),
+        ({"rule": "most"}, ".rule: Input should be 'majority', 'any', 'fraction' or 'centre' (found 'most')"),
         ({"rule": "fraction"}, ": `fraction` goes with the rule `fraction`, found None with 'fraction'"),
         ({"fraction": 0.5}, ": `fraction` goes with the rule `fraction`, found 0.5 with 'majority'"),
         ({"rule": "fraction", "fraction": 0}, ".fraction: Input should be greater than 0 (found 0)"),

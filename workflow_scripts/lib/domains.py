@@ -1,4 +1,7 @@
-"""The two domains of the study of metastatic origin, as its tables name them; primaries come first."""
+"""The domains of the sister studies, as their tables name them."""
 
+# Of metastatic origin; primaries come first.
 PRIMARY, METASTATIC = "primary", "metastatic"
 DOMAINS = (PRIMARY, METASTATIC)
+# Of microscope adaptation: labelled slides, and photographs.
+SOURCE, TARGET = "source", "target"

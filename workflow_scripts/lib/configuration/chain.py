@@ -59,6 +59,11 @@ class Slides(Section):
     check_md5: bool = Field(
         True, description="Slides are compared with the md5 that their list gives; a file of another is excluded."
     )
+    photographs: bool = Field(
+        False,
+        description="The files are plain images of a microscope's camera (JPEG, PNG, TIFF), not whole slides; their "
+        "µm/px is that of the sheet, or `mpp`.",
+    )
     exclude: dict[str, Annotated[str, StringConstraints(min_length=1)]] = Field(
         {}, description="Slides that are left out, by file name or slide_id, each with its reason."
     )
@@ -72,6 +77,8 @@ class Slides(Section):
                 f"{' and '.join(given) or 'none of them'}. An overlay adds to what config.yaml gives a cohort of the "
                 "same name: set to null what is not wanted, and `download` to false"
             )
+        if self.photographs and self.manifest is not None:
+            raise ValueError("`photographs` are listed by a `sheet` or in a `folder`; the GDC's manifests list slides")
         if self.download and self.manifest is None:
             raise ValueError("`download` needs a `manifest`, which says what to download")
         if self.manifest is not None and self.folder is None and not self.download:
@@ -146,10 +153,10 @@ class Annotations(Section):
         description="Label of the tiles under each class of annotation, in order: where labels overlap, the first "
         "holds. Classes that are not named are background.",
     )
-    rule: Literal["majority", "any", "fraction"] = Field(
+    rule: Literal["majority", "any", "fraction", "centre"] = Field(
         "majority",
-        description="Which label a tile gets: what covers most of it; the first that covers any of it; or the first "
-        "that covers `fraction`.",
+        description="Which label a tile gets: what covers most of it; the first that covers any of it; the first that "
+        "covers `fraction`; or the first that covers its centre.",
     )
     fraction: float | None = Field(None, gt=0, le=1, description="Share of a tile for the rule `fraction`.")
 

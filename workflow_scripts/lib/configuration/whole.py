@@ -6,6 +6,7 @@ from typing import Any, Self
 from pydantic import Field, ValidationError, model_validator
 
 from workflow_scripts.lib import sources
+from workflow_scripts.lib.configuration.adaptation import Adaptation
 from workflow_scripts.lib.configuration.chain import (
     HETEROGENEITY,
     PUBLISHED_TABLES,
@@ -47,7 +48,7 @@ from workflow_scripts.lib.errors import InputError
 # What stands beside the traits' names in our files: tiles without a trait, the tiles' places, and other maps.
 RESERVED_TRAITS = ("none", "coords", HETEROGENEITY, TUMOUR, TRAITS)
 # What stands beside the cohorts' folders under results/.
-RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks", "origin", "transfer", "compression")
+RESERVED_COHORTS = ("input", "filters", "efficiency", "benchmarks", "origin", "transfer", "compression", "adaptation")
 
 
 class Configuration(Section):
@@ -80,6 +81,9 @@ class Configuration(Section):
     compression: Compression | None = Field(
         None, description="The study of neural image compression; see studies/compression.yaml."
     )
+    adaptation: Adaptation | None = Field(
+        None, description="The study of microscope adaptation; see studies/adaptation.yaml."
+    )
 
     def of_cohort(self, name: str) -> dict[str, Any]:
         """The configuration as plain values, of one cohort and its traits alone: what its results stand on.
@@ -95,11 +99,11 @@ class Configuration(Section):
         check_once(self.study.cohorts, "study.cohorts")
         for name in self.tumour_filters:
             check_starts(name, self.tumour_filters, "tumour_filters")
-        sisters = (self.origin, self.transfer, self.compression)
+        sisters = (self.origin, self.transfer, self.compression, self.adaptation)
         if not self.study.cohorts and all(sister is None for sister in sisters):
             raise ValueError(
                 "study.cohorts: expected a cohort or more, or the section of a sister study (origin, transfer, "
-                "compression)"
+                "compression, adaptation)"
             )
         for trait in RESERVED_TRAITS:
             if trait in self.traits:
