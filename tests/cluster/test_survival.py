@@ -46,7 +46,7 @@ def survivor(running_cluster, prepared, tmp_path_factory) -> SimpleNamespace:
         try:
             found = disturb(prepared.folder / LOG)
             for ending, checkout in ((undisturbed, local), (run, prepared)):
-                assert ending.wait(120) == 0, (checkout.folder / OUTPUT).read_text()
+                assert ending.wait(600) == 0, (checkout.folder / OUTPUT).read_text()
         finally:
             run.kill()
             undisturbed.kill()

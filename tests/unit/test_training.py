@@ -758,7 +758,14 @@ def three_classes(tmp_path_factory):
 def of_brightness(tmp_path_factory, three_classes):
     """The folder of a model of three classes."""
     folder = tmp_path_factory.mktemp("brightness")
-    train(folder, *three_classes, classes=("dark", "middle", "bright"), learning_rate=0.01, max_epochs=8)
+    train(
+        folder,
+        *three_classes,
+        classes=("dark", "middle", "bright"),
+        learning_rate=0.01,
+        max_epochs=16,
+        evaluations_per_epoch=1,
+    )
     return folder
 
 
