@@ -69,6 +69,14 @@ if study.compression is not None:
     include: "rules/compression_demo.smk"
 
 
+if study.adaptation is not None:
+
+    include: "rules/adaptation_inputs.smk"
+    include: "rules/adaptation.smk"
+    include: "rules/adaptation_figures.smk"
+    include: "rules/adaptation_demo.smk"
+
+
 onstart:
     end_orphans(is_held=hold_results())
     schedule_when_jobs_end()
@@ -139,3 +147,6 @@ rule all:
         [models_of(cohort) for cohort in study.study.cohorts],
         checked_annotations,
         results_of_origin if study.origin else [],
+        results_of_transfer if study.transfer else [],
+        results_of_compression if study.compression else [],
+        results_of_adaptation if study.adaptation else [],

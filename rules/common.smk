@@ -95,9 +95,14 @@ def compression_cohorts():
     return study.compression.cohorts() if study.compression else []
 
 
+def adaptation_cohorts():
+    return [study.adaptation.source, study.adaptation.target] if study.adaptation else []
+
+
 def sister_cohorts():
     """The cohorts of the sister studies that are configured."""
-    return list(dict.fromkeys([*origin_cohorts(), *transfer_cohorts(), *compression_cohorts()]))
+    of_all = [*origin_cohorts(), *transfer_cohorts(), *compression_cohorts(), *adaptation_cohorts()]
+    return list(dict.fromkeys(of_all))
 
 
 def known_cohorts():

@@ -70,7 +70,14 @@ def remove_states():
     Not earlier: a job whose node is lost after its last step, but before Snakemake has seen its end, is done again, and
     what it wrote is removed.
     """
-    trained = ("*/training/*/*", "filters/*", "origin/training/*", "origin/*", "compression/encoders/*")
+    trained = (
+        "*/training/*/*",
+        "filters/*",
+        "origin/training/*",
+        "origin/*",
+        "compression/encoders/*",
+        "adaptation/training/*/*",
+    )
     for pattern in trained:
         for state in Path("results").glob(f"{pattern}/state.pt"):
             if (state.parent / "weights.safetensors").is_file():

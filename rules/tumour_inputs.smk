@@ -100,20 +100,12 @@ def annotated_by_set(filter_name):
     """A trained filter's annotated slides in each set, as (cohort, slide)."""
     definition = study.tumour_filters[filter_name]
     found = {"train": [], "validation": [], "test": []}
-    sets_of = {}
     for cohort in definition.cohorts:
         tables = tables_of(cohort)
         sets = planning.sets_of_slides(tables.sheet, tables.splits, list(annotation_files(cohort)), round_number=1)
         for name, slides in sets.items():
             found[name] += [(cohort, slide) for slide in slides]
-            for slide in slides:
-                sets_of.setdefault(in_sheet(cohort, "patient_id")[slide], set()).add(name)
-    torn = [patient for patient, names in sets_of.items() if len(names) > 1]
-    if torn:
-        raise WorkflowError(
-            f"tumour_filters.{filter_name}: {len(torn)} patients are in one set by one cohort's split and in another by "
-            f"another's, the first of them {torn[0]}; give the cohorts splits that agree (cohorts.<name>.split)"
-        )
+    check_sets_agree(found, where=f"tumour_filters.{filter_name}")
     if not definition.held_out:
         found["train"] += found["test"]
         found["test"] = []
@@ -126,6 +118,20 @@ def annotated_by_set(filter_name):
         found["train"] = planning.drawn(found["train"], definition.slides, seed=study.study.seed)
     check_starts_unseen(filter_name, found["test"])
     return found
+
+
+def check_sets_agree(sets, *, where):
+    """Refuse slides, as (cohort, slide) by set, of which a patient's are in several sets."""
+    sets_of = {}
+    for name, places in sets.items():
+        for patient in patients_of(places):
+            sets_of.setdefault(patient, set()).add(name)
+    torn = [patient for patient, names in sets_of.items() if len(names) > 1]
+    if torn:
+        raise WorkflowError(
+            f"{where}: {len(torn)} patients are in one set by one cohort's split and in another by another's, the first "
+            f"of them {torn[0]}; give the cohorts splits that agree (cohorts.<name>.split)"
+        )
 
 
 def check_starts_unseen(filter_name, held_out):
@@ -219,17 +225,22 @@ def own_tumour_file(wildcards):
 # What models read
 
 
-def tile_inputs(places, *, filtered):
+def tile_inputs(places, *, filtered, stained=True):
     """The files that make some slides' tiles, places of (cohort, slide), what models see; `filtered` by tumour or not.
 
-    See `tile_sources.list_sources`; a threshold that is a number is a parameter, see `threshold_of`.
+    stained: with what is done to their colours, if anything is. See `tile_sources.list_sources`; a threshold that is a
+    number is a parameter, see `threshold_of`.
     """
     cohorts = {cohort for cohort, _ in places}
-    found = {
-        "stores": [model_store(cohort, slide) for cohort, slide in places],
-        "stains": [path for cohort, slide in places for path in stain_file(cohort, slide)],
-        "reference": [path for cohort in sorted(cohorts) for path in stain_reference(cohort)],
-    }
+    if stained:
+        found = {
+            "stores": [model_store(cohort, slide) for cohort, slide in places],
+            "stains": [path for cohort, slide in places for path in stain_file(cohort, slide)],
+            "reference": [path for cohort in sorted(cohorts) for path in stain_reference(cohort)],
+        }
+    else:
+        stores = [f"results/{cohort}/tiles/{slide}.h5" for cohort, slide in places]
+        found = {"stores": stores, "stains": [], "reference": []}
     if filtered:
         chosen = [threshold_of(cohort) for cohort in cohorts]
         found["tumour"] = [tumour_file(cohort, slide) for cohort, slide in places if kind_of_filter(cohort)]

@@ -240,14 +240,12 @@ class Adaptation(Section):
         for key, names in (("shown", self.shown), ("exported", [self.exported] if self.exported else [])):
             for name in names:
                 check_known(name, self.compared, key, "compared")
+                if self.methods[name].stain:
+                    raise ValueError(f"{key}: {name} sees patches with normalised stains; expected a method without")
         for name in self.used_methods():
             start = self.methods[name].starts_from
             if start is not None and self.methods[start].stain != self.methods[name].stain:
                 raise ValueError(f"methods.{name}.stain: {start}, which it starts from, sees other colours")
-        if self.exported and self.methods[self.exported].stain:
-            raise ValueError(
-                f"exported: {self.exported} needs stains that are fitted to a whole slide; expected a method without"
-            )
         return self
 
     def check_within(self, study: "Configuration") -> None:

@@ -1,0 +1,300 @@
+# What the rules of microscope adaptation take: which slides and photographs of which set, which methods, and files of both.
+from functools import cache
+
+from workflow_scripts.lib import planning
+from workflow_scripts.lib.domains import SOURCE, TARGET
+
+# Colours in which models see patches: as scanned or photographed, or with their stain normalised.
+RAW, STAINED = "raw", "stained"
+
+
+# Slides and photographs
+
+
+@cache
+def labels_in_sheet(cohort):
+    """The class of each slide of a cohort that is not annotated, by slide id, as its sheet says."""
+    if study.cohorts[cohort].annotations is not None:
+        return {}
+    found = in_sheet(cohort, "class")
+    return {slide: found[slide] for slide in slides_listed(cohort) if found[slide] in study.adaptation.classes}
+
+
+def labelled_slides(cohort):
+    """The slides of a cohort that have labels: by annotations, or one for each in its sheet."""
+    has_annotations = study.cohorts[cohort].annotations is not None
+    return list(annotation_files(cohort)) if has_annotations else list(labels_in_sheet(cohort))
+
+
+def sets_of_adaptation(cohort, slides):
+    """Some slides of a cohort in each set, as (cohort, slide)."""
+    tables = tables_of(cohort)
+    sets = planning.sets_of_slides(tables.sheet, tables.splits, slides, round_number=1)
+    return {name: [(cohort, slide) for slide in of_set] for name, of_set in sets.items()}
+
+
+@cache
+def slides_of_adaptation():
+    """The slides of both cohorts in each set: those with labels of each domain, and all of the target's.
+
+    Both cohorts' checkpoints are asked for here, by whatever job comes first.
+    """
+    source, target = study.adaptation.source, study.adaptation.target
+    found = {
+        SOURCE: sets_of_adaptation(source, labelled_slides(source)),
+        "labelled_target": sets_of_adaptation(target, labelled_slides(target)),
+        TARGET: sets_of_adaptation(target, list(slides_listed(target))),
+    }
+    check_sets_agree(
+        {name: [place for part in found.values() for place in part[name]] for name in ("train", "validation", "test")},
+        where="adaptation",
+    )
+    return found
+
+
+def label_tables(places):
+    """The labels of the tiles of those of some slides, as (cohort, slide), whose cohort is annotated."""
+    return [
+        f"results/{cohort}/annotations/tiles/{slide}.tsv"
+        for cohort, slide in places
+        if study.cohorts[cohort].annotations is not None
+    ]
+
+
+def labels_of_slides(places):
+    """The label of all tiles of those of some slides, as (cohort, slide), whose cohort is not annotated."""
+    return {
+        f"{cohort}/{slide}": labels_in_sheet(cohort)[slide]
+        for cohort, slide in places
+        if study.cohorts[cohort].annotations is None
+    }
+
+
+# Methods
+
+
+def methods_of_adaptation(*, learnt):
+    """The methods that are used and learn something, or those that measure batch statistics alone."""
+    return [
+        name for name in study.adaptation.used_methods() if study.adaptation.methods[name].batch_statistics != learnt
+    ]
+
+
+def adaptation_seeds():
+    return study.adaptation.seeds or [study.study.seed]
+
+
+def method_of(wildcards):
+    return study.adaptation.methods[wildcards.method]
+
+
+def parts_of_method(wildcards):
+    """The slides that a method learns from, and is judged on in training, of each part and set; none that it does not use.
+
+    The labels of the target are those of `labelled_target` alone.
+    """
+    method, slides = method_of(wildcards), slides_of_adaptation()
+    if method.batch_statistics:
+        return {TARGET: {"train": slides[TARGET]["train"]}}
+    learns = method.labelled in ("source", "both")
+    parts = {SOURCE: {"train": slides[SOURCE]["train"] if learns else [], "validation": slides[SOURCE]["validation"]}}
+    if method.labelled in ("target", "both"):
+        parts["labelled_target"] = {"train": slides["labelled_target"]["train"]}
+    if method.sees_target:
+        parts[TARGET] = {name: slides[TARGET][name] for name in ("train", "validation")}
+    return parts
+
+
+def places_of_parts(parts):
+    """All slides of some parts, part by part and set by set."""
+    return [place for sets in parts.values() for of_set in sets.values() for place in of_set]
+
+
+def places_with_labels(wildcards):
+    return places_of_parts({part: sets for part, sets in parts_of_method(wildcards).items() if part != TARGET})
+
+
+def patches_of_method(wildcards):
+    """The tiles that a method learns from, and the labels of those that have some."""
+    places = places_of_parts(parts_of_method(wildcards))
+    stained = method_of(wildcards).stain
+    return tile_inputs(places, filtered=False, stained=stained) | {
+        "labels": label_tables(places_with_labels(wildcards))
+    }
+
+
+def training_of_method(wildcards):
+    """`adaptation.training`, with what the method has of its own."""
+    training = study.adaptation.training.model_dump(mode="json", exclude={"workers"})
+    own = method_of(wildcards).model_dump(include={"max_epochs", "learning_rate"}, exclude_none=True)
+    return training | own
+
+
+def learning_of_method(wildcards):
+    """What shapes a method's learning beside `training`: its title and its row in the paper do not."""
+    return method_of(wildcards).model_dump(mode="json", exclude={"title", "in_paper", "max_epochs", "learning_rate"})
+
+
+def start_of_method(wildcards):
+    """The files that a method's first weights are read from, if there are any."""
+    before = method_of(wildcards).starts_from
+    if before is None:
+        return given(study.adaptation.training.imagenet)
+    folder = f"results/adaptation/training/{before}/{wildcards.seed}"
+    return [f"{folder}/{name}" for name in ("weights.safetensors", "model.json")]
+
+
+files_of_a_method = {
+    name: f"results/adaptation/training/{{method}}/{{seed}}/{file}"
+    for name, file in {
+        "weights": "weights.safetensors",
+        "model": "model.json",
+        "curve": "curve.tsv",
+        "scores": "scores.tsv",
+    }.items()
+}
+
+
+def of_methods(file, methods):
+    """A file of each of some methods with each seed, method by method."""
+    return [f"results/adaptation/training/{method}/{seed}/{file}" for method in methods for seed in adaptation_seeds()]
+
+
+# Tests
+
+
+def methods_by_colours():
+    """The compared methods that see patches in each colours; without those that no method needs."""
+    found = {RAW: [], STAINED: []}
+    for name in study.adaptation.compared:
+        found[STAINED if study.adaptation.methods[name].stain else RAW].append(name)
+    return {colours: names for colours, names in found.items() if names}
+
+
+def cohort_of_domain(domain):
+    return study.adaptation.source if domain == SOURCE else study.adaptation.target
+
+
+def tested_in(domain):
+    """The slides or photographs with labels that no method has seen, as (cohort, slide)."""
+    found = slides_of_adaptation()[SOURCE if domain == SOURCE else "labelled_target"]["test"]
+    if not found:
+        cohort = cohort_of_domain(domain)
+        raise WorkflowError(
+            f"adaptation.{domain}: no labelled slide of {cohort} is held out; give the test set a larger share "
+            f"(splits.test), or the cohort a split of your own (cohorts.{cohort}.split)"
+        )
+    return found
+
+
+def tested_places():
+    return [place for domain in (SOURCE, TARGET) for place in tested_in(domain)]
+
+
+def predicted_files():
+    """The predictions of all test patches: of each seed, domain and colours."""
+    return [
+        f"results/adaptation/predictions/{seed}/{domain}_{colours}.h5"
+        for seed in adaptation_seeds()
+        for domain in (SOURCE, TARGET)
+        for colours in methods_by_colours()
+    ]
+
+
+def described_predictions():
+    """What each of `predicted_files` is of, in their order."""
+    return [
+        {"seed": seed, "domain": domain, "methods": methods}
+        for seed in adaptation_seeds()
+        for domain in (SOURCE, TARGET)
+        for methods in methods_by_colours().values()
+    ]
+
+
+def described_slides(set_names, parts=(SOURCE, "labelled_target")):
+    """Slides with labels in some sets, as the tables name them: domain, cohort, slide_id, patient_id and set."""
+    found = slides_of_adaptation()
+    return [
+        {
+            "domain": SOURCE if part == SOURCE else TARGET,
+            "cohort": cohort,
+            "slide_id": slide,
+            "patient_id": patients_of([(cohort, slide)])[0],
+            "set": name,
+        }
+        for part in parts
+        for name in set_names
+        for cohort, slide in found[part][name]
+    ]
+
+
+def labelled_data():
+    """The slides with labels of both cohorts, in every set."""
+    return described_slides(["train", "validation", "test"])
+
+
+def unlabelled_data():
+    """The photographs whose patches are learnt from without labels."""
+    return described_slides(["train", "validation"], parts=(TARGET,))
+
+
+def places_of_data():
+    return [(row["cohort"], row["slide_id"]) for row in labelled_data() + unlabelled_data()]
+
+
+def described_methods():
+    """Title, labels and colours of each compared method, by its name."""
+    keys = {"title", "labelled"}
+    return {name: study.adaptation.methods[name].model_dump(include=keys) for name in study.adaptation.compared}
+
+
+def curved_methods():
+    """The compared methods that learn something."""
+    return [name for name in study.adaptation.compared if not study.adaptation.methods[name].batch_statistics]
+
+
+def of_shown_methods(file):
+    """A file of each method whose features are shown, of the first seed."""
+    return [f"results/adaptation/training/{method}/{adaptation_seeds()[0]}/{file}" for method in study.adaptation.shown]
+
+
+def mpp_of_photograph(cohort, slide):
+    given_in_sheet = in_sheet(cohort, "mpp")[slide]
+    return float(given_in_sheet) if given_in_sheet else study.cohorts[cohort].slides.mpp
+
+
+def titles_of_methods():
+    return {name: study.adaptation.methods[name].title for name in study.adaptation.compared}
+
+
+def rows_in_paper():
+    return {name: row for name in study.adaptation.compared if (row := study.adaptation.methods[name].in_paper)}
+
+
+def exported_weights(_wildcards):
+    """The model that is exported: of the first seed."""
+    folder = f"results/adaptation/training/{study.adaptation.exported}/{adaptation_seeds()[0]}"
+    return {"weights": f"{folder}/weights.safetensors", "model": f"{folder}/model.json"}
+
+
+# All
+
+
+def results_of_adaptation(_wildcards):
+    """Every table and figure of the study, and what shows the slides and photographs of its cohorts."""
+    makers = [
+        rules.describe_adaptation_data,
+        rules.score_adaptation,
+        rules.embed_adaptation_patches,
+        rules.draw_adaptation_examples,
+        rules.draw_adaptation_tsne,
+        rules.draw_adaptation_table2,
+        rules.draw_adaptation_confusion,
+        rules.draw_adaptation_learning,
+        rules.write_adaptation_table1,
+        rules.write_adaptation_table2,
+    ]
+    if study.adaptation.exported:
+        makers += [rules.export_adapted_model, rules.classify_test_photographs]
+    cohorts = adaptation_cohorts()
+    return [path for maker in makers for path in maker.output] + sum(map(figures_of_slides, cohorts), [])
