@@ -54,8 +54,10 @@ def read_photograph(path: str | Path) -> Image.Image:
     except PhotographRefused:
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        limit = f"{Image.MAX_IMAGE_PIXELS:,} px, the most that a photograph may have"
-        raise PhotographRefused(f"more than {limit}; larger ones are for a slide's form") from error
+        raise PhotographRefused(
+            f"more than {Image.MAX_IMAGE_PIXELS:,} px, the most that a photograph may have; make a slide of it, as a "
+            "pyramidal TIFF"
+        ) from error
     except UnidentifiedImageError as error:
         raise PhotographRefused("cannot be opened: not an image, cut short, or of an unsupported form") from error
     # A parser on damaged bytes can stumble anywhere, and says so in words of its own or in Python's.
