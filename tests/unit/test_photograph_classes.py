@@ -112,6 +112,15 @@ def test_a_photograph_that_is_cut_short_is_excluded_with_its_reason(tmp_path, mo
     assert found.thumbnail is None
 
 
+def test_a_photograph_that_the_disk_does_not_give_is_excluded_with_its_reason(tmp_path, model, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(photograph_classes.slides, "open_slide", refuse)
+    found = classify(draw(tmp_path / "a.png", RED), model)
+    assert (found.status, found.reason) == ("excluded", "cannot be read: Permission denied")
+
+
 def test_quality_drops_patches_of_photographs_too(tmp_path, model):
     # Plain colours have no edges.
     strict = replace(model, description=model.description | {"tiles": TILES | {"min_sharpness": 100.0}})

@@ -174,12 +174,17 @@ def classify(photograph: Photograph, model: ExportedModel) -> Classified:
                 mpp=settings["mpp"],
             )
             with_tissue = [tile for strip in tiles.cut_strips(slide, lattice, settings) for tile in strip]
-    except SlideRefused as refusal:
-        nothing = np.zeros((0, 2))
+    except (SlideRefused, OSError) as error:
         return Classified(
-            photograph.file, photograph.mpp, EXCLUDED, refusal.reason, nothing.astype(np.int32), nothing,
-            np.zeros((0, classes), np.float32), thumbnail,
-        )  # fmt: skip
+            file=photograph.file,
+            mpp=photograph.mpp,
+            status=EXCLUDED,
+            reason=error.reason if isinstance(error, SlideRefused) else f"cannot be read: {error.strerror}",
+            coords=np.zeros((0, 2), np.int32),
+            corners_px=np.zeros((0, 2)),
+            probabilities=np.zeros((0, classes), np.float32),
+            thumbnail=thumbnail,
+        )
     kept = [tile for tile in with_tissue if not tile.reason]
     coords = np.array([(tile.column, tile.row) for tile in kept], np.int32).reshape(-1, 2)
     return Classified(
