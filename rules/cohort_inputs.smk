@@ -35,6 +35,7 @@ def slides_listed_in(wildcards):
         "folder": folder and str(folder),
         "sheet": slides.sheet and str(slides.sheet),
         "exclude": slides.exclude,
+        "photographs": slides.photographs,
     }
 
 

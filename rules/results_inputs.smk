@@ -125,6 +125,7 @@ def what_the_doctor_asks(cohort):
         "folder_of_stores": f"results/{cohort}/tiles",
         "downloaded_to": f"results/{cohort}/slides" if slides.download else None,
         "configured_mpp": slides.mpp,
+        "photographs": slides.photographs,
         "traits": len(study.cohorts[cohort].traits),
         "figures": len(figures_of(cohort)),
     }

@@ -23,6 +23,7 @@ rule tile_slide:
         brought=slide_to_bring,
         configured_mpp=configured_mpp,
         md5=listed_md5,
+        photograph=is_photograph,
         code=code_of("tile_slide"),
     script:
         "../workflow_scripts/tile_slide.py"

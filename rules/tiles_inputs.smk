@@ -54,6 +54,11 @@ def listed_md5(wildcards):
     return in_sheet(wildcards.cohort, "md5")[wildcards.slide] if is_checked else ""
 
 
+def is_photograph(wildcards):
+    """Whether a cohort's slides are photographs."""
+    return cohort_of(wildcards).slides.photographs
+
+
 # Stains
 
 

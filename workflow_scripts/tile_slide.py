@@ -12,5 +12,6 @@ with logging_to(snakemake.log[0]):
         md5=snakemake.params.md5,
         code_version=snakemake.params.code,
         threads=snakemake.threads,
+        photograph=snakemake.params.photograph,
         **snakemake.params.tiles,
     )

@@ -564,6 +564,44 @@ def test_any_is_a_touch_with_an_area():
     assert found.labels[:4].tolist() == ["normal", "tumour", "tumour", "normal"]
 
 
+def test_the_label_of_the_centre_is_that_of_the_region_which_covers_it():
+    # Of the tiles of 10 px in the first row, the centres lie at 5, 15, 25 and 35.
+    found = labels_of([region(box(4, 4, 16, 6)), region(box(0, 0, 40, 4.9))], rule="centre")
+    assert found.labels.tolist() == ["tumour", "tumour"] + ["background"] * 10
+    # The shares are those of the area all the same.
+    assert found.areas[:2, 0] == pytest.approx([49 + 6 * 1.1, 49 + 6 * 1.1])
+    assert labels_of([region(box(11, 1, 14.9, 9))], rule="centre", background="normal").labels[1] == "normal"
+
+
+def test_a_centre_on_an_outline_lies_inside_also_on_that_of_a_hole():
+    triangle = Polygon([(0, 0), (10, 0), (0, 10)])
+    for shape in (box(5, 0, 10, 10), box(0, 0, 5, 5), triangle, box(0, 0, 10, 10).difference(box(5, 2, 8, 8))):
+        assert labels_of([region(shape)], coords=[[0, 0]], rule="centre").labels == ["tumour"]
+    for shape in (box(5.001, 0, 10, 10), box(0, 0, 10, 10).difference(box(4.999, 2, 8, 8))):
+        assert labels_of([region(shape)], coords=[[0, 0]], rule="centre").labels == ["background"]
+    # Between two labels it is the first one's.
+    halves = [region(box(0, 0, 5, 10), "Stroma"), region(box(5, 0, 10, 10))]
+    assert labels_of(halves, classes=CLASSES, coords=[[0, 0]], rule="centre").labels == ["tumour"]
+    # Half a tile is 0.15000000000000002 px by the computer's numbers.
+    lattice = Lattice(columns=1, rows=1, tile_px=3, mpp=0.1, slide_mpp=1.0)
+    assert lattice.tile_level0_px / 2 != 0.15
+    on_it = [region(Polygon([(0, 0), (0.15, 0), (0.15, 9), (0, 9)]))]
+    assert labels_of(on_it, lattice=lattice, coords=[[0, 0]], rule="centre").labels == ["tumour"]
+
+
+def test_a_centre_under_several_labels_has_the_first_and_several_regions_of_one_label_are_one():
+    regions = [region(box(0, 0, 10, 10), "Stroma"), region(box(4, 4, 6, 6), "_0"), region(box(8, 0, 14, 10), "_0")]
+    found = labels_of(regions, classes=CLASSES, coords=[[0, 0], [1, 0]], rule="centre")
+    assert found.labels.tolist() == ["tumour", "background"]
+    other_way = {"Stroma": "stroma", "Tumor": "tumour", "_0": "tumour"}
+    assert labels_of(regions, classes=other_way, coords=[[0, 0]], rule="centre").labels == ["stroma"]
+    apart = [region(MultiPolygon([box(0, 0, 1, 1), box(14, 4, 16, 6)]))]
+    assert labels_of(apart, coords=[[0, 0], [1, 0]], rule="centre").labels.tolist() == ["background", "tumour"]
+    assert labels_of([], rule="centre").labels.tolist() == ["background"] * 12
+    none_at_all = np.zeros((0, 2), np.int32)
+    assert labels_of(apart, coords=none_at_all, rule="centre").labels.shape == (0,)
+
+
 def test_the_share_of_a_third_is_a_fraction_of_a_third():
     lattice = Lattice(columns=1, rows=1, tile_px=3, mpp=0.1, slide_mpp=0.1)
     third = [region(box(0, 0, 1, 3))]
@@ -625,7 +663,7 @@ def test_regions_past_the_lattice_count_only_within():
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"rule": "most"}, "label rule 'most': expected one of majority, any, fraction"),
+        ({"rule": "most"}, "label rule 'most': expected one of majority, any, fraction, centre"),
         ({"rule": "fraction"}, "expected a fraction above 0 and up to 1, found None"),
         ({"rule": "fraction", "fraction": 0}, "found 0"),
         ({"rule": "fraction", "fraction": 1.1}, "found 1.1"),

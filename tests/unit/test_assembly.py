@@ -238,6 +238,18 @@ def test_slides_may_come_from_a_folder_or_from_a_sheet(cohort):
     assert sheet["mpp"].tolist() == [0.25] * 40
 
 
+def test_a_folder_or_a_sheet_may_list_photographs(tmp_path):
+    for name in ("a.jpg", "b.png", "c.svs"):
+        (tmp_path / name).touch()
+    (tmp_path / "own.tsv").write_text("file\tpatient_id\na.jpg\tP\nc.svs\tP\n")
+    in_folder = {"manifest": None, "folder": str(tmp_path), "sheet": None, "exclude": {"b": "out of focus"}}
+    sheet = assembly.list_slides(**in_folder, photographs=True)
+    assert sheet["slide_id"].tolist() == ["a", "b"]
+    assert sheet["reason"].tolist() == ["", "left out: out of focus"]
+    in_sheet = in_folder | {"folder": None, "sheet": str(tmp_path / "own.tsv"), "exclude": {}}
+    assert assembly.list_slides(**in_sheet, photographs=True)["status"].tolist() == ["listed", "excluded"]
+
+
 def test_a_slide_is_left_out_by_its_name_with_the_reason(cohort):
     slides = {"manifest": str(cohort / "manifest.txt"), "folder": str(cohort / "slides"), "sheet": None}
     out = {slide_of(PATIENTS[0]): "pen all over", slide_of(PATIENTS[1]).removesuffix(".svs"): "of another study"}

@@ -227,6 +227,13 @@ def test_a_folder_gives_its_slides_in_the_order_of_names_and_nothing_below_it(tm
     assert set(sheet["status"]) == {"listed"}
 
 
+def test_a_folder_of_photographs_gives_those_and_no_slide(tmp_path):
+    names = ("a.JPG", "b.jpeg", "c.png", "d.tif", "e.tiff", "f.bmp", "g.svs", "h.gif", "i.txt", ".j.jpg")
+    folder = make_folder(tmp_path / "photographs", *names)
+    assert list(cohorts.list_from_folder(folder, photographs=True)["slide_id"]) == list("abcdef")
+    assert list(cohorts.list_from_folder(folder)["slide_id"]) == list("deg")
+
+
 def test_a_name_that_is_not_tcga_s_is_its_own_patient_with_a_warning(tmp_path, caplog):
     sheet = cohorts.list_from_folder(make_folder(tmp_path / "slides", "case.7.svs", A))
     warned = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -321,6 +328,22 @@ def test_a_line_of_a_sheet_that_cannot_be_used_is_excluded_with_its_reason(tmp_p
     sheet = cohorts.list_from_sheet(path)
     assert sheet["status"][0] == "listed"
     assert said in reason_of(sheet, 1)
+
+
+def test_a_sheet_of_photographs_lists_those_and_no_slide(tmp_path):
+    lines = ("file|patient_id|mpp", "in/a.png|P|0.65", "b.tif|P|", "c.svs|P|0.25", "../a.jpg|P|0.65")
+    path = write_sheet(tmp_path / "sheet.tsv", *lines)
+    sheet = cohorts.list_from_sheet(path, photographs=True)
+    assert list(sheet["slide_id"][:2]) == ["a", "b"]
+    assert list(sheet["status"]) == ["listed", "listed", "excluded", "excluded"]
+    assert sheet["file"][0] == str(tmp_path / "in" / "a.png")
+    assert sheet["mpp"].tolist()[0] == 0.65
+    assert list(sheet["source"][:2]) == ["configuration", ""]
+    assert reason_of(sheet, 2) == "line 4: not a photograph's suffix (.jpg .jpeg .png .tif .tiff .bmp)"
+    assert "slide_id a is taken by" in reason_of(sheet, 3)
+    as_slides = cohorts.list_from_sheet(path)
+    assert list(as_slides["status"]) == ["excluded", "listed", "listed", "excluded"]
+    assert reason_of(as_slides, 0).startswith("line 2: not a slide's suffix")
 
 
 def test_a_blank_patient_in_a_sheet_that_names_patients_is_nobody(tmp_path, caplog):

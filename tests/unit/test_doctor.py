@@ -2,6 +2,7 @@
 
 import pandas as pd
 import pytest
+from PIL import Image
 from test_flow import CLINICAL, LABELS, SHEET, SPLIT
 
 from workflow_scripts.lib import clinical, doctor, flow
@@ -47,6 +48,18 @@ def test_slides_that_will_be_excluded_are_counted_by_reason_before_the_run(tmp_p
     ]
     found = words(doctor.examine_slides(sheet, target_mpp=0.5, configured_mpp=0.5, downloaded_to=None))
     assert len(found) == 2
+
+
+def test_photographs_are_slides_of_a_cohort_that_has_them(tmp_path):
+    Image.new("RGB", (90, 90)).save(tmp_path / "a.jpg")
+    Image.new("L", (90, 90)).save(tmp_path / "grey.png")
+    sheet = sheet_of(tmp_path / "a.jpg", tmp_path / "grey.png")
+    asked = {"target_mpp": 0.5, "configured_mpp": 0.4, "downloaded_to": None}
+    assert words(doctor.examine_slides(sheet, photographs=True, **asked)) == [
+        "ok slides: 2 of 2 are here",
+        "warning slides: 1 slide will be excluded: grey, expected colour (RGB) of 8 bits (as S1)",
+    ]
+    assert "2 slides will be excluded: cannot be opened: not a slide" in words(doctor.examine_slides(sheet, **asked))[1]
 
 
 def test_patients_without_expression_survival_or_dx1_and_missing_traits_are_named():

@@ -395,8 +395,14 @@ def test_no_code_reads_the_label_or_macro_image():
     """`associated_images` holds them, and OpenSlide's own thumbnail is one of them in some formats."""
     code = Path(slides.__file__).parents[1]
     for path in code.rglob("*.py"):
-        for name in ("associated_images", "get_thumbnail", "ImageSlide"):
+        for name in ("associated_images", "get_thumbnail"):
             assert name not in path.read_text(), f"{path} mentions {name}"
+
+
+def test_pictures_are_opened_as_photographs_alone():
+    """A label that was saved as a picture is one too; a cohort says that its slides are photographs."""
+    code = Path(slides.__file__).parents[1]
+    assert [path.name for path in code.rglob("*.py") if "ImageSlide" in path.read_text()] == ["slides.py"]
 
 
 def test_a_slide_with_label_and_macro_images_is_inspected_and_tiled_without_them(shared_data, tmp_path, monkeypatch):

@@ -57,7 +57,10 @@ def test_only_figures_import_matplotlib(script):
     assert ("matplotlib" in packages(script)) == draws
 
 
-@pytest.mark.parametrize("name", ["tile_slide", "tile_brought_slide", "draw_quality", "export_maps", "gather_models"])
+@pytest.mark.parametrize(
+    "name",
+    ["tile_slide", "tile_brought_slide", "draw_quality", "export_maps", "gather_models", "classify_photographs"],
+)
 def test_what_computes_no_statistics_imports_none(name):
     (script,) = (path for path in SCRIPTS if path.stem == name)
     assert not packages(script) & {"scipy", "sklearn", "lifelines"}

@@ -37,8 +37,8 @@ UNCLASSIFIED = "unclassified"
 # Classes whose polygons are holes in all others. CAMELYON16's XML has its tumours in the groups `_0`, `_1` or `Tumor`,
 # and what lies inside a tumour and is none in `_2` or `Exclusion`.
 EXCLUSIONS = ("Exclusion", "_2")
-# The share of a tile's area by which a label is given, see `label_tiles`.
-RULES = ("majority", "any", "fraction")
+# What of a tile a label must cover, see `label_tiles`: most or any of its area, a fraction of it, or its centre.
+RULES = ("majority", "any", "fraction", "centre")
 BACKGROUND = "background"
 
 MAX_BYTES = 256 * 1024 * 1024
@@ -497,7 +497,7 @@ def label_tiles(
     fraction: float | None = None,
     background: str = BACKGROUND,
 ) -> TileLabels:
-    """Give each tile a label by how much of its area the regions cover.
+    """Give each tile a label by how much of its area the regions cover, or by which of them covers its centre.
 
     coords: (n, 2) int, column and row of each tile on `lattice`. classes: the label of each class; several may share
     one, and regions of other classes are not looked at. Where regions of two labels overlap, the place belongs to the
@@ -507,6 +507,8 @@ def label_tiles(
       than half. The background wins a tie, then the first label.
     - `fraction`: the first label that covers at least `fraction` (above 0, up to 1) of the tile.
     - `any`: the first label that covers any of it. A common side is no area.
+    - `centre`: the first label that covers the point in its middle, an outline being part of what it encloses, and
+      that of a hole too. Source: microscope adaptation, 3.
 
     A tile to which the rule gives no label is `background`.
 
@@ -515,13 +517,17 @@ def label_tiles(
     """
     _check_rule(classes, rule, fraction, background)
     names = tuple(dict.fromkeys(classes.values()))
-    areas = _label_areas(regions, lattice, _checked(coords, lattice), classes, names)
+    coords = _checked(coords, lattice)
+    areas = _label_areas(regions, lattice, coords, classes, names)
     shares = np.round(areas / lattice.tile_level0_px**2, SHARE_DECIMALS)
     if rule == "majority":
         rest = np.round(1 - shares.sum(axis=1, keepdims=True), SHARE_DECIMALS)
         chosen = np.argmax(np.hstack([rest, shares]), axis=1)
     else:
-        enough = shares >= round(fraction, SHARE_DECIMALS) if rule == "fraction" else shares > 0
+        if rule == "centre":
+            enough = _cover_centres(regions, lattice, coords, classes, names)
+        else:
+            enough = shares >= round(fraction, SHARE_DECIMALS) if rule == "fraction" else shares > 0
         chosen = np.argmax(np.hstack([~enough.any(axis=1, keepdims=True), enough]), axis=1)
     return TileLabels(names, np.asarray((background, *names))[chosen], areas)
 
@@ -585,6 +591,20 @@ def _label_areas(
         areas[:, position] = np.maximum(until - before, 0)
         before = until
     return areas
+
+
+def _cover_centres(
+    regions: Sequence[Region], lattice: Lattice, coords: np.ndarray, classes: Mapping[str, str], names: Sequence[str]
+) -> np.ndarray:
+    """(n, k) bool: whether each label covers the point in the middle of each tile."""
+    # Rounded as the outlines are, so that what was drawn through a centre meets it.
+    centres = ((coords + 0.5) * lattice.tile_level0_px).round(PLACE_DECIMALS)
+    covered = np.zeros((len(coords), len(names)), bool)
+    for position, name in enumerate(names):
+        place = _under_labels(regions, classes, [name])
+        shapely.prepare(place)
+        covered[:, position] = shapely.intersects_xy(place, centres[:, 0], centres[:, 1])
+    return covered
 
 
 def _tile_areas(geometry: Polygon | MultiPolygon, lattice: Lattice) -> np.ndarray:

@@ -82,18 +82,24 @@ def _label(
 
 
 def list_slides(
-    *, manifest: str | None, folder: str | None, sheet: str | None, exclude: Mapping[str, str]
+    *,
+    manifest: str | None,
+    folder: str | None,
+    sheet: str | None,
+    exclude: Mapping[str, str],
+    photographs: bool = False,
 ) -> pd.DataFrame:
     """The slide sheet of a manifest with a folder, of a folder, or of a sheet of the user's own.
 
-    `exclude` has, by file name or slide_id, the reason why a slide is left out.
+    `exclude` has, by file name or slide_id, the reason why a slide is left out. `photographs` says that a folder or a
+    sheet lists those; a manifest lists slides.
     """
     if sheet is not None:
-        listed = cohorts.list_from_sheet(sheet)
+        listed = cohorts.list_from_sheet(sheet, photographs=photographs)
     elif manifest is not None:
         listed = cohorts.list_from_manifest(manifest, folder)
     else:
-        listed = cohorts.list_from_folder(folder)
+        listed = cohorts.list_from_folder(folder, photographs=photographs)
     return cohorts.exclude_by_name(listed, exclude)
 
 

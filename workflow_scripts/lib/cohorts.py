@@ -50,6 +50,9 @@ SLIDE_SUFFIXES = (
     ".svslide",
 )
 
+# The plain images that a microscope's camera writes.
+PHOTOGRAPH_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".bmp")
+
 _SAFE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 _SAFE_ID_IN_WORDS = "letters, digits, '.', '_' and '-', beginning with a letter or digit, 200 at most"
 
@@ -110,8 +113,10 @@ def read_manifest(path: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["id", "filename", "md5", "size", "line", "problem"]).astype({"size": "Int64"})
 
 
-def list_from_folder(folder: str | Path) -> pd.DataFrame:
+def list_from_folder(folder: str | Path, *, photographs: bool = False) -> pd.DataFrame:
     """The sheet of the slides that lie in `folder` itself (not below it), by SLIDE_SUFFIXES, in the order of names.
+
+    Of `photographs`, which stand in place of slides, by PHOTOGRAPH_SUFFIXES.
 
     A TCGA name gives the patient. A name that begins like one and is not one is excluded, for its patient is unknown;
     any other slide counts as a patient of its own.
@@ -119,8 +124,9 @@ def list_from_folder(folder: str | Path) -> pd.DataFrame:
     """
     rows = _Rows()
     for name in sorted(_names_in(folder)):
-        if not name.startswith(".") and _has_slide_suffix(name) and (Path(folder) / name).is_file():
-            problem = problem_of_file_name(name)
+        is_other = name.startswith(".") or _problem_of_suffix(name, photographs=photographs)
+        if not is_other and (Path(folder) / name).is_file():
+            problem = problem_of_file_name(name, photographs=photographs)
             if problem:
                 rows.exclude(file=name, reason=problem)
             else:
@@ -128,10 +134,11 @@ def list_from_folder(folder: str | Path) -> pd.DataFrame:
     return rows.sheet(of=folder)
 
 
-def list_from_sheet(path: str | Path) -> pd.DataFrame:
+def list_from_sheet(path: str | Path, *, photographs: bool = False) -> pd.DataFrame:
     """The sheet of a table of the user's own: TSV with `file` and, as far as known, any other of
     slide_id, patient_id, sample_type, diagnostic_index, md5, mpp (µm/px), class. `file` is relative to the table's
-    folder; `class` is what the slide shows, for studies that tell classes of slides apart.
+    folder; `class` is what the slide shows, for studies that tell classes of slides apart. The files are slides, or
+    `photographs`, by their suffix.
 
     An empty cell is filled from the file's name: slide_id is the name without its last suffix, the patient, sample type
     and diagnostic index are those of a TCGA name. An mpp given here has the source `configuration`.
@@ -151,7 +158,9 @@ def list_from_sheet(path: str | Path) -> pd.DataFrame:
             continue
         cells = dict.fromkeys(_OWN_COLUMNS, "") | {n: f.strip() for n, f in zip(header, fields, strict=False)}
         needs_patient = "patient_id" in header
-        _add_own_line(rows, cells, number=number, beside=Path(path).parent, needs_patient=needs_patient)
+        _add_own_line(
+            rows, cells, number=number, beside=Path(path).parent, needs_patient=needs_patient, photographs=photographs
+        )
     return rows.sheet(of=path)
 
 
@@ -292,12 +301,14 @@ def _report(sheet: pd.DataFrame, *, of: str | Path) -> None:
         log.info("excluded: %s: %s", row.file, row.reason)
 
 
-def _add_own_line(rows: _Rows, cells: dict[str, str], *, number: int, beside: Path, needs_patient: bool) -> None:
+def _add_own_line(
+    rows: _Rows, cells: dict[str, str], *, number: int, beside: Path, needs_patient: bool, photographs: bool
+) -> None:
     """Add one line of the user's own sheet to `rows`."""
     name = re.split(r"[/\\]", cells["file"])[-1]
     given = {key: cells[key] for key in ("slide_id", "patient_id", "sample_type", "class") if cells[key]}
     row = _fields_of_name(name) | given | {"md5": cells["md5"].lower()}
-    problem = _problem_of_own_line(cells, name=name, slide_id=row["slide_id"])
+    problem = _problem_of_own_line(cells, name=name, slide_id=row["slide_id"], photographs=photographs)
     if problem:
         rows.exclude(file=cells["file"], reason=f"line {number}: {problem}")
         return
@@ -309,13 +320,13 @@ def _add_own_line(rows: _Rows, cells: dict[str, str], *, number: int, beside: Pa
     rows.add(row | {"file": str(file)}, needs_patient=needs_patient)
 
 
-def _problem_of_own_line(cells: dict[str, str], *, name: str, slide_id: str) -> str:
+def _problem_of_own_line(cells: dict[str, str], *, name: str, slide_id: str, photographs: bool) -> str:
     if not cells["file"]:
         return "no file"
     if "\0" in cells["file"]:
         return "a NUL in the file's name"
-    if not _has_slide_suffix(name):
-        return f"not a slide's suffix ({' '.join(SLIDE_SUFFIXES)})"
+    if problem := _problem_of_suffix(name, photographs=photographs):
+        return problem
     if not _SAFE_ID.fullmatch(slide_id):
         return f"slide_id {printable(slide_id)!r} is not safe as a name: {_SAFE_ID_IN_WORDS}"
     if cells["sample_type"] and not re.fullmatch(r"[0-9]{2}", cells["sample_type"]):
@@ -360,19 +371,20 @@ def _fields_of_name(name: str) -> dict:
     }
 
 
-def problem_of_file_name(name: str) -> str:
-    """Why a name from outside cannot be used as a slide's file name; '' when it can."""
+def problem_of_file_name(name: str, *, photographs: bool = False) -> str:
+    """Why a name from outside cannot be used as the file name of a slide, or photograph; '' when it can."""
     if "/" in name or "\\" in name or name in (".", ".."):
         return "a path where a file name is expected"
-    if not _has_slide_suffix(name):
-        return f"not a slide's suffix ({' '.join(SLIDE_SUFFIXES)})"
+    if problem := _problem_of_suffix(name, photographs=photographs):
+        return problem
     if not _SAFE_ID.fullmatch(name.rpartition(".")[0]):
         return f"not safe as a name: {_SAFE_ID_IN_WORDS}"
     return ""
 
 
-def _has_slide_suffix(name: str) -> bool:
-    return name.lower().endswith(SLIDE_SUFFIXES)
+def _problem_of_suffix(name: str, *, photographs: bool) -> str:
+    kind, suffixes = ("photograph", PHOTOGRAPH_SUFFIXES) if photographs else ("slide", SLIDE_SUFFIXES)
+    return "" if name.lower().endswith(suffixes) else f"not a {kind}'s suffix ({' '.join(suffixes)})"
 
 
 def _is_positive(text: str) -> bool:

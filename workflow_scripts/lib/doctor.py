@@ -70,12 +70,14 @@ def examine_slides(
     configured_mpp: float | None,
     downloaded_to: str | Path | None,
     tolerance: float = slides.MPP_TOLERANCE,
+    photographs: bool = False,
 ) -> list[Finding]:
     """Whether a cohort's slides are there, and what is the matter with those that are.
 
     sheet: the slide sheet before tiling, of which the listed rows are looked at. Each slide that is there is opened and
     read at a few places; reasons are counted by kind, with a slide that has it. `downloaded_to` is the folder that a
-    run downloads missing slides to, None where it does not; `tolerance` is that of `slides.inspect_slide`.
+    run downloads missing slides to, None where it does not; `tolerance` is that of `slides.inspect_slide`;
+    `photographs` says whether the slides are.
     """
     listed = sheet[sheet["status"] == "listed"]
     refused: dict[str, list[str]] = {}
@@ -87,7 +89,9 @@ def examine_slides(
             continue
         mpp = row.mpp if pd.notna(row.mpp) else configured_mpp
         try:
-            slides.inspect_slide(file, target_mpp=target_mpp, configured_mpp=mpp, tolerance=tolerance)
+            slides.inspect_slide(
+                file, target_mpp=target_mpp, configured_mpp=mpp, tolerance=tolerance, photograph=photographs
+            )
         except SlideRefused as error:
             refused.setdefault(error.reason, []).append(row.slide_id)
         if number % 100 == 0:
@@ -207,6 +211,7 @@ def examine_cohort(
     tile_px: int,
     mpp: float | str,
     mpp_tolerance: float = slides.MPP_TOLERANCE,
+    photographs: bool = False,
     **counts: int,
 ) -> tuple[str, Estimate]:
     """The report on a cohort, from the tables of its assembly, and the estimate in it; `counts` as `estimate` has."""
@@ -219,6 +224,7 @@ def examine_cohort(
         configured_mpp=configured_mpp,
         downloaded_to=downloaded_to,
         tolerance=mpp_tolerance,
+        photographs=photographs,
     )
     findings += examine_patients(flow, traits, files.read_table(path_to_clinical))
     sizes, is_downloaded = _sizes_in_manifest(path_to_manifest), downloaded_to is not None

@@ -140,22 +140,26 @@ def find_broken_tile(path: str | Path, image: TiledImage) -> BrokenTile | None:
         for number in np.flatnonzero(image.byte_counts):
             file.seek(int(image.offsets[number]))
             encoded = file.read(int(image.byte_counts[number]))
-            problem = _problem_of_jpeg(image.tables[:-2] + encoded[2:] if image.tables else encoded, image)
+            whole = image.tables[:-2] + encoded[2:] if image.tables else encoded
+            problem = problem_of_jpeg(whole, size=(image.tile_width, image.tile_height))
             if problem:
                 return _broken(image, number, problem)
     return None
 
 
-def _problem_of_jpeg(encoded: bytes, image: TiledImage) -> str:
-    """Say what is wrong with a JPEG of one tile; '' when nothing is."""
+def problem_of_jpeg(encoded: bytes, *, size: tuple[int, int] | None = None) -> str:
+    """Say what is wrong with a JPEG, decoded to its last byte; '' when nothing is.
+
+    size: the width and height that it should have; None for any.
+    """
     try:
         height, width, _, _ = simplejpeg.decode_jpeg_header(encoded)
-        if (width, height) != (image.tile_width, image.tile_height):
-            return f"a JPEG of {width} × {height} px, expected {image.tile_width} × {image.tile_height}"
+        if size not in (None, (width, height)):
+            return f"a JPEG of {width} × {height} px, expected {size[0]} × {size[1]}"
         # Strict: libjpeg's warnings are errors, those about bytes left over too.
         simplejpeg.decode_jpeg(encoded, "GRAY", min_height=1, min_width=1, min_factor=8, strict=True)
     except ValueError as error:
-        # A valid JPEG may share out its colours in ways that only libjpeg itself knows: OpenSlide's verdict holds.
+        # A valid JPEG may share out its colours in ways that only libjpeg itself knows: its reader's verdict holds.
         return "" if "subsampling" in str(error) else " ".join(str(error).split())
     return ""
 

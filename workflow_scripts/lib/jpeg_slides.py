@@ -82,7 +82,7 @@ class JpegLevel:
 
 
 def find_level(
-    path: str | Path, slide: openslide.OpenSlide, scale: float, *, tolerance: float = slides.MPP_TOLERANCE
+    path: str | Path, slide: openslide.AbstractSlide, scale: float, *, tolerance: float = slides.MPP_TOLERANCE
 ) -> JpegLevel | None:
     """Return how to read a slide for output pixels of `scale` level-0 px; None where OpenSlide is to read it.
 

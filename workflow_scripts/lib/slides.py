@@ -1,4 +1,4 @@
-"""Slides: opened, inspected, and read at an exact µm/px.
+"""Slides: opened, inspected, and read at an exact µm/px. A photograph is a slide of one level.
 
 Coordinates are continuous level-0 pixels: the pixel (column i, row j) of level 0 covers [i, i+1) × [j, j+1), and (0, 0)
 is the slide's upper left corner. Everything that reads takes any object with the four members of an OpenSlide slide
@@ -21,7 +21,7 @@ import numpy as np
 import openslide
 from PIL import Image
 
-from workflow_scripts.lib import files, integrity
+from workflow_scripts.lib import files, integrity, photographs
 from workflow_scripts.lib.errors import InputError
 
 # How a stand-in begins.
@@ -117,19 +117,26 @@ class ReadableSlide(Protocol):
 
 
 @contextmanager
-def open_slide(path: str | Path | None) -> Iterator[openslide.OpenSlide]:
-    """Open a whole-slide image for reading.
+def open_slide(path: str | Path | None, *, photograph: bool = False) -> Iterator[openslide.AbstractSlide]:
+    """Open a whole-slide image for reading, or a `photograph` as a slide of one level, in memory as a whole.
 
     Raises SlideRefused when the file is absent, is a stand-in, OpenSlide cannot open it, or its TIFF directory cannot
-    be true (which OpenSlide might not survive). Ordinary images (PNG, plain TIFF) are not slides.
+    be true (which OpenSlide might not survive). Ordinary images (PNG, plain TIFF) are not slides, and are read as
+    photographs alone: for what reasons one is refused, and which pixels it has, says `photographs.read_photograph`.
+    A photograph states no µm/px.
     """
     if path is None or not Path(path).is_file():
         raise SlideRefused("file not found")
     if reason := _reason_of_stand_in(path):
         raise SlideRefused(reason)
     try:
-        integrity.tiled_images(path)
-        slide = openslide.OpenSlide(path)
+        if photograph:
+            slide = openslide.ImageSlide(photographs.read_photograph(path))
+        else:
+            integrity.tiled_images(path)
+            slide = openslide.OpenSlide(path)
+    except photographs.PhotographRefused as error:
+        raise SlideRefused(str(error)) from error
     except integrity.DamagedFile as error:
         raise SlideRefused(f"cannot be opened, cut short or damaged: {error}") from error
     except OSError as error:
@@ -139,7 +146,8 @@ def open_slide(path: str | Path | None) -> Iterator[openslide.OpenSlide]:
     except openslide.OpenSlideError as error:
         raise SlideRefused(f"cannot be opened: {_message(error)}") from error
     with slide:
-        slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
+        if not photograph:
+            slide.set_cache(openslide.OpenSlideCache(CACHE_BYTES))
         yield slide
 
 
@@ -149,22 +157,23 @@ def inspect_slide(
     target_mpp: float | str,
     configured_mpp: float | None = None,
     tolerance: float = MPP_TOLERANCE,
+    photograph: bool = False,
 ) -> SlideFacts:
     """Open a slide, check that it can be tiled at `target_mpp` µm/px (or NATIVE), and read from every level of it.
 
     `configured_mpp` is the µm/px of a slide whose file has none; it is not used for one whose file has one. A slide
-    is never given a guess (no µm/px from the objective's power).
+    is never given a guess (no µm/px from the objective's power). `photograph` is as for `open_slide`.
 
     Raises SlideRefused with the reason: file not found; cannot be opened; a finest level of another shape than all
     others; no or implausible µm/px; finest level coarser than the target by more than `tolerance`, a share of it; a
     region that cannot be read.
     """
-    with open_slide(path) as slide:
+    with open_slide(path, photograph=photograph) as slide:
         return inspect_open_slide(slide, target_mpp=target_mpp, configured_mpp=configured_mpp, tolerance=tolerance)
 
 
 def inspect_open_slide(
-    slide: openslide.OpenSlide,
+    slide: openslide.AbstractSlide,
     *,
     target_mpp: float | str,
     configured_mpp: float | None = None,
@@ -184,7 +193,7 @@ def inspect_open_slide(
     return facts
 
 
-def check_level(path: str | Path, slide: openslide.OpenSlide, level: int, *, decode: bool = True) -> None:
+def check_level(path: str | Path, slide: openslide.AbstractSlide, level: int, *, decode: bool = True) -> None:
     """Check every tile of the file that pixels of `level` are read from; `path` is the file that is open as `slide`.
 
     This finds what reading them does not (see `integrity`), in TIFF files whose images are the levels themselves; for
@@ -393,7 +402,7 @@ def _check_shape(facts: SlideFacts) -> None:
         raise SlideRefused(f"level 0 has {width} × {height} px, and no other level has its shape ({sizes} px)", facts)
 
 
-def _facts_without_mpp(slide: openslide.OpenSlide) -> SlideFacts:
+def _facts_without_mpp(slide: openslide.AbstractSlide) -> SlideFacts:
     width, height = slide.level_dimensions[0]
     return SlideFacts(width, height, tuple(slide.level_dimensions), tuple(slide.level_downsamples), None, "")
 

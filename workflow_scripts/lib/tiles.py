@@ -217,11 +217,13 @@ def tile_slide(
     md5: str = "",
     code_version: str = "",
     threads: int = 1,
+    photograph: bool = False,
 ) -> None:
     """Cut a slide into tiles of `tile_px` px at `mpp` µm/px, or at its own (`slides.NATIVE`), and write its tile store.
 
-    A slide of JPEG tiles is read by `jpeg_slides`, in `threads` threads; any other by OpenSlide, in one. What is read
-    is no coarser than `mpp` by more than `mpp_tolerance`, a share of it.
+    A slide of JPEG tiles is read by `jpeg_slides`, in `threads` threads; any other by OpenSlide, in one. A `photograph`
+    is a slide of one level, held in memory as a whole; its µm/px is `configured_mpp`. What is read is no coarser than
+    `mpp` by more than `mpp_tolerance`, a share of it.
 
     A tile is kept unless `background_rule` finds more than `max_background` of it to be background, or it has more ink
     or dark area, or less sharpness, than the limits allow (`quality.Limits`). What these drop is listed with its
@@ -257,11 +259,11 @@ def tile_slide(
     started = time.perf_counter()
     with files.writing(path_to_store) as partial:
         try:
-            with slides.open_slide(path_to_slide) as slide:
+            with slides.open_slide(path_to_slide, photograph=photograph) as slide:
                 slides.check_md5(path_to_slide, md5)
                 lattice, kept, dropped = _write_accepted(partial, path_to_slide, slide, attributes, settings, threads)
         except SlideRefused as refusal:
-            _write_excluded(partial, path_to_slide, attributes, refusal, threads)
+            _write_excluded(partial, path_to_slide, attributes, refusal, threads, photograph)
             logger.warning("slide %s: excluded: %s", slide_id, refusal.reason)
             return
     seconds = time.perf_counter() - started
@@ -328,7 +330,7 @@ def cut_jpeg_strips(
 
 def find_overview(
     path_to_slide: str | Path,
-    slide: openslide.OpenSlide,
+    slide: openslide.AbstractSlide,
     level: jpeg_slides.JpegLevel,
     lattice: Lattice,
     settings: dict[str, Any],
@@ -450,7 +452,7 @@ def _check_settings(settings: dict[str, Any]) -> None:
 def _write_accepted(
     path: Path,
     path_to_slide: str | Path,
-    slide: openslide.OpenSlide,
+    slide: openslide.AbstractSlide,
     attributes: dict[str, Any],
     settings: dict[str, Any],
     threads: int,
@@ -495,12 +497,17 @@ def _write_accepted(
 
 
 def _write_excluded(
-    path: Path, path_to_slide: str | Path | None, attributes: dict[str, Any], refusal: SlideRefused, threads: int
+    path: Path,
+    path_to_slide: str | Path | None,
+    attributes: dict[str, Any],
+    refusal: SlideRefused,
+    threads: int,
+    photograph: bool,
 ) -> None:
     """Write the store of a slide that is not used, with its thumbnail where there can be one."""
     with _new_store(path) as store:
         try:
-            with slides.open_slide(path_to_slide) as slide:
+            with slides.open_slide(path_to_slide, photograph=photograph) as slide:
                 _write_thumbnail(store, path_to_slide, slide, threads)
         except SlideRefused:
             logger.debug("no thumbnail of %s", path_to_slide)
@@ -582,12 +589,12 @@ class _Pictures:
             store["dropped/picture"][index] = chosen[index]
 
 
-def _write_thumbnail(store: h5py.File, path_to_slide: str | Path, slide: openslide.OpenSlide, threads: int) -> None:
+def _write_thumbnail(store: h5py.File, path_to_slide: str | Path, slide: openslide.AbstractSlide, threads: int) -> None:
     image = _thumbnail(path_to_slide, slide, threads)
     store.create_dataset("thumbnail", data=encode(image, quality=90), track_times=False)
 
 
-def _thumbnail(path_to_slide: str | Path, slide: openslide.OpenSlide, threads: int) -> Image.Image:
+def _thumbnail(path_to_slide: str | Path, slide: openslide.AbstractSlide, threads: int) -> Image.Image:
     """Return the picture of a whole slide. Raises SlideRefused where neither way of reading can make it."""
     width, _ = slides.thumbnail_size(slide, longest_side=THUMBNAIL_PX)
     try:
