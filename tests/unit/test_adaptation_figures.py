@@ -10,7 +10,7 @@ from drawn import DEUTERANOPIA, PROTANOPIA, lightness_distance, outside, read_pa
 from stores import make_store
 
 from workflow_scripts.lib.errors import InputError
-from workflow_scripts.lib.figures import adaptation, adaptation_examples, adaptation_page
+from workflow_scripts.lib.figures import adaptation, adaptation_examples, adaptation_page, style
 from workflow_scripts.lib.tile_sources import TileSource
 
 SHOWN = ["source_only", "ddc", "dann", "dman"]
@@ -181,6 +181,22 @@ def test_a_curve_of_one_evaluation_without_the_target_is_drawn():
     figure = adaptation.learning_curves(study.curves(epochs=1), study.methods)
     assert words(figure).count("no method has one") == 2
     assert not outside(figure)
+
+
+def test_the_same_tables_give_the_same_file(tmp_path):
+    study = Study(("source_only", "dman"))
+    for name in ("first", "second"):
+        figure = adaptation.table2_dots(study.tables()["table2"], study.methods)
+        (tmp_path / name).mkdir()
+        style.save(figure, tmp_path / name / "table2.png", made_by={"rule": "draw"})
+    first, second = ((tmp_path / name / "table2.png").read_bytes() for name in ("first", "second"))
+    assert first == second
+
+
+def test_a_table_without_a_column_is_refused_by_name():
+    table = Study(("dman",)).tables()["table2"].drop(columns="f1_low")
+    with pytest.raises(InputError, match=r"tables/table2.tsv: column\(s\) f1_low not found"):
+        adaptation.table2_dots(table, published_methods())
 
 
 def test_nothing_is_said_in_words():

@@ -285,15 +285,15 @@ def looks_of(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
 def learning_curves(curves: Mapping[tuple[str, int], pd.DataFrame], methods: Mapping[str, Mapping[str, Any]]) -> Figure:
     """Each loss by epoch on validation patches, a line per method; of several seeds their mean.
 
-    curves: by method and seed its `curve.tsv` (evaluation, epoch, validation_loss, validation_accuracy, chosen; of
-    methods that see the target also validation_entropy and validation_domain). One without rows learns nothing, and is
-    named.
+    curves: by method and seed its `curve.tsv` (evaluation, epoch, validation_loss, validation_accuracy; of methods that
+    see the target also validation_entropy, and of those with a domain loss validation_domain). One without rows learns
+    nothing, and is named.
     """
     learnt: dict[str, pd.DataFrame] = {}
     for name in methods:
         tables = [rows for (method, _), rows in curves.items() if method == name and len(rows)]
         for rows in tables:
-            columns = ("evaluation", "epoch", "validation_loss", "validation_accuracy", "chosen")
+            columns = ("evaluation", "epoch", "validation_loss", "validation_accuracy")
             style.require(rows, columns, what=f"training curve of {name}")
         if tables:
             learnt[name] = pd.concat(tables).groupby("evaluation").mean(numeric_only=True)
