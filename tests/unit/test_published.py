@@ -208,3 +208,32 @@ def test_tables_2_and_3_and_the_accuracies_are_those_of_its_text(shared_data):
     assert f"AUC of {published.value('growth_pattern_auc', cohort=''):g}" in text
     for name in ("growth_pattern", "survival"):
         assert f"p < {published.value(f'{name}_logrank_p_below', cohort=''):g})" in text
+
+
+def adaptation_text(shared_data) -> str:
+    return (shared_data.parent / "papers" / "microscopy-adaptation.txt").read_text()
+
+
+def test_table_1_of_microscope_adaptation_is_that_of_its_text(shared_data):
+    rows = re.findall(r"^(WSI|MSI)((?:\t[\d,]+){8})$", adaptation_text(shared_data), re.MULTILINE)
+    assert [domain for domain, _ in rows] == ["WSI", "MSI"]
+    names = ("normal", "adenoma", "adenocarcinoma", "total")
+    for domain, numbers in rows:
+        found = [
+            published.value(f"{of}_patches_{name}", cohort="", trait=domain)
+            for of in ("train", "test")
+            for name in names
+        ]
+        assert found == [float(number.replace(",", "")) for number in numbers.split()]
+        assert sum(found[:3]) == found[3]
+        assert sum(found[4:7]) == found[7]
+
+
+def test_table_2_of_microscope_adaptation_is_that_of_its_text(shared_data):
+    row = r"^([\w-]+)\t(?:WSI|Both)\t(WSI|MSI)((?:\t[\d.]+){4})$"
+    rows = re.findall(row, adaptation_text(shared_data), re.MULTILINE)
+    assert len(rows) == 11
+    for method, domain, numbers in rows:
+        quantities = [f"{domain.lower()}_{name}" for name in ("accuracy", "precision", "recall", "f1")]
+        found = [100 * published.value(quantity, cohort="", trait=method) for quantity in quantities]
+        assert found == pytest.approx([float(number) for number in numbers.split()])

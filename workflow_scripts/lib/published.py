@@ -30,6 +30,10 @@ COMPRESSION_PAPER = (
     "Tellez, Höppener, Verhoef, Grünhagen, Nierop, Drozdzal, van der Laak and Ciompi, Extending Unsupervised Neural"
     " Image Compression With Supervised Multitask Learning (2020)"
 )
+ADAPTATION_PAPER = (
+    "Zhang, Chen, Wei, Zhao, Cao, Fan, Lou, Liu, Hou, Han, Yao, Wu, Tan and Huang, From Whole Slide Imaging to"
+    " Microscopy: Deep Microscopy Adaptation Network for Histopathology Cancer Image Classification (2019)"
+)
 PATH = Path(__file__).with_suffix(".tsv")
 TABLE_1 = (
     "mean_test_auc",
@@ -54,7 +58,9 @@ def table() -> pd.DataFrame:
     Table 1 (`None`, `ImageNet`, `CAMELYON16`; quantities `tile_auc_slide_1`…`_6`, `tile_auc_overall`, `pixel_auc_…`).
     What its 3.1 and 3.2 state of slides is of `prostate` or `CAMELYON16`. Those of the neural image compression paper
     have for a trait the method (Table 1, of which `proliferation_…` quantities are), the task, or the tasks (Table 3,
-    whose `ablation_spearman_1`…`_4` are of as many encoders with the same tasks).
+    whose `ablation_spearman_1`…`_4` are of as many encoders with the same tasks). Those of the microscope adaptation
+    paper have the domain (`WSI`, `MSI`; Table 1, quantities `train_patches_normal`, `test_patches_total`, …) or the
+    method (Table 2, quantities `msi_accuracy`, `msi_f1`, … by the domain of the test set).
     """
     return _table().copy()
 

@@ -67,7 +67,7 @@ def read_samples(
                 draws += [(turn, lot, number, place) for turn, (lot, place) in enumerate(lots)]
         chosen = {value: sorted(draws)[:TILES] for value, draws in drawn.items()}
         pictures = {
-            value: [_pixels(sources[number], place) for *_, number, place in of] for value, of in chosen.items()
+            value: [read_tile(sources[number], place) for *_, number, place in of] for value, of in chosen.items()
         }
         mpp, method = _described([sources[number] for number in of_cohort])
         found.append(Sample(cohort, pictures, mpp, method, len(of_cohort)))
@@ -78,8 +78,8 @@ def _lot(*named: object) -> bytes:
     return hashlib.sha256(":".join(map(str, named)).encode()).digest()
 
 
-def _pixels(source: TileSource, place: tuple[int, int]) -> np.ndarray:
-    """A tile as models see it, (height, width, 3) uint8."""
+def read_tile(source: TileSource, place: tuple[int, int]) -> np.ndarray:
+    """The tile at a place, column and row, as models see it, (height, width, 3) uint8; InputError where it is not."""
     with tiles.open_store(source.store) as store:
         positions = np.flatnonzero((store.coords == place).all(axis=1))
         if not len(positions):
