@@ -10,10 +10,10 @@ import pandas as pd
 import shapely
 from shapely import MultiPolygon
 
-from workflow_scripts.lib import slides, splits
+from workflow_scripts.lib import slides
 from workflow_scripts.lib.demo import camera as cameras
 from workflow_scripts.lib.demo import outlines, roster
-from workflow_scripts.lib.demo.adaptation import ADENOCARCINOMA, ADENOMA, NORMAL
+from workflow_scripts.lib.demo.adaptation import ADENOCARCINOMA, ADENOMA, NORMAL, set_sizes
 from workflow_scripts.lib.files import write_table
 
 NAMES = ("slides", "photographs")
@@ -23,7 +23,6 @@ CLASS_OF = {"H": NORMAL, "T": ADENOMA, "V": ADENOMA, "AC": ADENOCARCINOMA}
 PIECE_PX, REGION, REGIONS = 224, 4, 2
 # Of a region's sixteen pieces so many have a class at least.
 FEWEST_PIECES = 4
-HELD_OUT, VALIDATES = 1 / 2, 1 / 6
 
 
 def make(shared: Path, folder: Path, *, seed: int, camera: Mapping[str, float]) -> None:
@@ -66,14 +65,11 @@ def make(shared: Path, folder: Path, *, seed: int, camera: Mapping[str, float]) 
     columns = ["file", "slide_id", "patient_id", "mpp"]
     for name, found in rows.items():
         write_table(pd.DataFrame(sorted(found), columns=columns[: len(found[0])]), folder / f"{name}.tsv")
-    sets = {patient: name for half in halves for patient, name in _sets(half)}
+    sets = {}
+    for half in halves:
+        names = [name for name, size in set_sizes(len(half)).items() for _ in range(size)]
+        sets |= dict(zip(half, names, strict=True))
     write_table(roster.split_table(sets), folder / "split.tsv")
-
-
-def _sets(patients: list[str]) -> Iterator[tuple[str, str]]:
-    tests, validate = round(HELD_OUT * len(patients)), round(VALIDATES * len(patients))
-    names = [splits.TEST] * tests + [splits.VALIDATION] * validate
-    yield from zip(patients, names + [splits.TRAIN] * (len(patients) - len(names)), strict=True)
 
 
 def _regions(pieces: pd.DataFrame) -> Iterator[tuple[int, int]]:

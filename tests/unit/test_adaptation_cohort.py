@@ -212,7 +212,7 @@ def test_both_cohorts_are_of_one_laboratory():
         ({"names": ("one", "one")}, "names of cohorts: expected two, of source and target, found one, one"),
         ({"slides": 5}, "5 slides of the source: expected at least 6"),
         ({"photographed": 5}, "5 slides of the target: expected at least 6"),
-        ({"photograph_um": 85.0}, "photograph_um: 85 µm, expected at least a tile of 85.312 µm"),
+        ({"photograph_um": 85.0}, "photograph_um: 85 µm, expected at least 88.412 µm"),
         ({"photograph_um": 280.0}, "at most the 271.5 µm of the smallest slide"),
         ({"slide_px": 100}, "smaller than a tile"),
     ],

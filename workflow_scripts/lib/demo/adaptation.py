@@ -124,11 +124,12 @@ def make_adaptation_cohorts(
     roster.check_size(slide_px, (MPP, MPP), tile_um=tile_um)
     # The shorter side of a slide, as `roster.draw_size` may draw it.
     shortest_um = (slide_px - slide_px // 32) * MPP
-    # A photograph lacks what is less than a pixel of it.
-    if not tile_um + camera["mpp"] <= photograph_um <= shortest_um:
+    # A field is of whole cells, and its photograph of whole pixels.
+    least_um = tile_um + CELL_PX * MPP + camera["mpp"]
+    if not least_um <= photograph_um <= shortest_um:
         raise InputError(
-            f"photograph_um: {photograph_um:g} µm, expected at least a tile of {tile_um:g} µm and a pixel, and at most "
-            f"the {shortest_um:g} µm of the smallest slide; make slides larger, or photographs of another size"
+            f"photograph_um: {photograph_um:g} µm, expected at least {least_um:g} µm, which hold a tile, and at "
+            f"most the {shortest_um:g} µm of the smallest slide; make slides larger, or photographs of another size"
         )
     if len(set(names)) != len(DOMAINS):
         raise InputError(
@@ -160,8 +161,7 @@ def plan(*, slides: int, photographed: int, photographs: int, seed: int) -> list
                 f"{number} slides of the {role}: expected at least {FEWEST}, to train, to validate and to test; "
                 "ask for more"
             )
-        tests, validate = round(HELD_OUT * number), round(VALIDATES * number)
-        for name, size in ((TRAIN, number - tests - validate), (VALIDATION, validate), (TEST, tests)):
+        for name, size in set_sizes(number).items():
             rows += [(role, name, regions) for regions in islice(cycle(REGIONS), size)]
     # The ids of patients say nothing of their cohort.
     ids = [f"POLYP-{number:04d}" for number in rng.permutation(len(rows)) + 1]
@@ -172,13 +172,21 @@ def plan(*, slides: int, photographed: int, photographs: int, seed: int) -> list
     ]
 
 
+def set_sizes(patients: int) -> dict[str, int]:
+    """How many of a cohort's patients train, validate and test."""
+    tests, validate = round(HELD_OUT * patients), round(VALIDATES * patients)
+    return {TRAIN: patients - tests - validate, VALIDATION: validate, TEST: tests}
+
+
 def paint(slide: Slide, *, shape: tuple[int, int], seed: int, rng: np.random.Generator) -> Painted:
     """Paint a slide on `shape` (rows, columns) cells; its stain and its tissues are drawn by `rng`."""
     found = histology.paint_tissues(
         [vary(LOOKS[name], rng) for name in slide.regions],
         shape=shape,
         mpp=MPP,
-        places=partial(_beside_each_other, share=rng.uniform(*LESION_SHARE)) if len(slide.regions) > 1 else _everywhere,
+        places=partial(_beside_each_other, share=rng.uniform(*LESION_SHARE))
+        if len(slide.regions) > 1
+        else histology.everywhere,
         stain=dyes.draw_stain(rng, LABORATORY),
         library_seed=seed,
         rng=rng,
@@ -186,10 +194,6 @@ def paint(slide: Slide, *, shape: tuple[int, int], seed: int, rng: np.random.Gen
     return Painted(
         found.pixels, {name: _well_inside(found.tissue == number) for number, name in enumerate(slide.regions)}
     )
-
-
-def _everywhere(grid: Grid, tissue: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.zeros((1, *grid.shape), np.float32)
 
 
 def _beside_each_other(grid: Grid, tissue: np.ndarray, rng: np.random.Generator, *, share: float) -> np.ndarray:
