@@ -150,14 +150,19 @@ class Camera(Section):
     """The simulated camera of a microscope: what its photographs do to the tissue of a slide."""
 
     strength: float = Field(
-        1.0, ge=0, le=3, description="All that follows is multiplied with it; 0: a camera that shifts nothing."
+        1.0,
+        ge=0,
+        le=3,
+        description="Colour, light, vignette, blur and noise are multiplied with it; 0: a camera that shifts nothing.",
     )
     mpp: float = Field(1.1, ge=0.2, le=4, description="µm/px of its photographs.")
-    colour: float = Field(0.12, ge=0, description="White balance: largest factor, above 1, between two channels.")
-    light: float = Field(0.15, ge=0, description="Exposure: spread of a photograph's brightness, as a share.")
-    vignette: float = Field(0.3, ge=0, le=1, description="Share of the light that the corners lack.")
-    blur_um: float = Field(1.0, ge=0, description="Blur of lens and focus, a Gaussian's σ in µm, up to twice of it.")
-    noise: float = Field(5.0, ge=0, description="White noise, standard deviation in grey levels.")
+    colour: float = Field(
+        0.08, ge=0, description="White balance: the strongest channel's factor to the weakest, above 1."
+    )
+    light: float = Field(0.05, ge=0, description="Exposure: spread of a photograph's brightness, as a share.")
+    vignette: float = Field(0.1, ge=0, le=1, description="Share of the light that the darkest corner lacks.")
+    blur_um: float = Field(0.3, ge=0, description="Blur of lens and focus, a Gaussian's σ in µm, up to twice of it.")
+    noise: float = Field(4.0, ge=0, description="White noise, standard deviation in grey levels.")
     jpeg_quality: int = Field(90, ge=30, le=100, description="Quality of those photographs that are JPEG.")
 
 
@@ -168,7 +173,7 @@ class AdaptationDemo(Section):
     photographed: int = Field(30, ge=6, description="Other slides, which are photographed, of a patient each.")
     photographs: int = Field(2, ge=1, description="Photographs of each.")
     slide_px: int = Field(1536, ge=512, description="Longest side of a slide at its finest level, in px of 0.5 µm.")
-    photograph_um: float = Field(400.0, ge=64, description="Side of the field that a photograph shows, µm.")
+    photograph_um: float = Field(440.0, ge=64, description="Side of the field that a photograph shows, µm.")
     camera: Camera = Field(Camera(), description="The camera.")
     seed: int = Field(7, ge=0, description="Seed of the cohorts, apart from the study's.")
 

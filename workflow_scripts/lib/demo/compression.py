@@ -274,7 +274,7 @@ def paint(slide: Slide, *, shape: tuple[int, int], seed: int, rng: np.random.Gen
 
 
 def _paint_glands(rng: np.random.Generator, given: dict) -> Painted:
-    found = histology.paint_tissues([vary(_GLANDULAR, rng)], places=_everywhere, **given)
+    found = histology.paint_tissues([vary(_GLANDULAR, rng)], places=histology.everywhere, **given)
     return Painted(found.pixels, {"Gland": found.nests})
 
 
@@ -303,10 +303,6 @@ def _paint_metastasis(slide: Slide, rng: np.random.Generator, given: dict) -> Pa
 
 
 # Where tissues lie: heights for `histology.paint_tissues`.
-
-
-def _everywhere(grid: Grid, tissue: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    return np.zeros((1, *grid.shape), np.float32)
 
 
 def _in_patches(grid: Grid, tissue: np.ndarray, rng: np.random.Generator, *, share: float) -> np.ndarray:

@@ -194,6 +194,11 @@ def paint_tissues(
     return PaintedTissues(pixels, np.where(outline > 0, tissue, -1).astype(np.int8), (whole.depth > 0) & (outline > 0))
 
 
+def everywhere(grid: Grid, tissue: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Heights for `paint_tissues` of a tissue that has the slide to itself."""
+    return np.zeros((1, *grid.shape), np.float32)
+
+
 def body_of(
     grid: Grid,
     tissue: np.ndarray,
