@@ -194,10 +194,11 @@ class Adapting(SlideProblem):
 
     def _check_share(self, domain: str | None, patches: int) -> None:
         processes = self._fabric.world_size
-        if domain == "coral" and patches // processes < 2:
+        # Neither a covariance nor statistics of the target's part of a batch are of one patch.
+        if domain in ("coral", ADDA) and patches // processes < 2:
             raise InputError(
                 f"a step of {patches} patches of each domain over {processes} processes leaves a process fewer than "
-                "the two that a covariance needs: use a larger batch_size, more patches, or fewer GPUs"
+                f"the two that {domain} needs: use a larger batch_size, more patches, or fewer GPUs"
             )
 
     def kinds(self) -> np.ndarray:
