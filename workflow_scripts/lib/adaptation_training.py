@@ -400,9 +400,11 @@ def train_method(
         judge = None
         if domain and domain not in DISTANCES:
             judge = networks.build_discriminator(networks.features_of(classifier), discriminator)
-        adds = domain == ADDA
-        network = (networks.AddaNetwork if adds else networks.AdaptationNetwork)(classifier, judge)
-        return (AdaptingByAdda if adds else Adapting)(
+        if domain == ADDA:
+            network, problem = networks.AddaNetwork(classifier, judge), AdaptingByAdda
+        else:
+            network, problem = networks.AdaptationNetwork(classifier, judge), Adapting
+        return problem(
             network, *sets, classes=len(classes), method=method, focal_gamma=focal_gamma, label_weight=label_weight,
             **{key: settings[key] for key in ("crop_px", "steps_per_epoch", "max_epochs")}, **options,
         )  # fmt: skip
