@@ -124,8 +124,8 @@ def test_a_model_says_which_tiles_of_which_sets_it_learned_from(cohort, tmp_path
     )
     found = [json.loads((folder / "model.json").read_text())["learned_from"] for folder in (first, second)]
     assert found[0] == found[1]
-    other = tile_models._digest_of_sets(*learned(cohort, tiles_per_class=4).values())
-    assert other != found[0] == tile_models._digest_of_sets(*learned(cohort).values())
+    other = tile_models.digest_of_sets(*learned(cohort, tiles_per_class=4).values())
+    assert other != found[0] == tile_models.digest_of_sets(*learned(cohort).values())
 
 
 def test_a_filter_of_another_backbone_is_no_start(cohort, tmp_path):

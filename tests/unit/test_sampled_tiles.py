@@ -44,6 +44,16 @@ def slides(tmp_path_factory):
     return [slide(folder, f"S{number}", tiles) for number, tiles in enumerate((40, 3, 25, 40, 12))]
 
 
+def test_of_tiles_that_are_sampled_already_those_alone_are_drawn(slides):
+    some = [replace(one, sampled=np.arange(2, 12, 3)) for one in (slides[0], slides[3])]
+    found = sample_tiles(some, ["all", "all"], most=5, seed=1)
+    assert [len(one.sampled) for one in found] in ([2, 3], [3, 2])
+    assert all(set(one.sampled) <= {2, 5, 8, 11} for one in found)
+    # Another slide takes none of theirs but the last.
+    (alone,) = sample_tiles(some[:1], ["all"], most=3, seed=1)
+    assert set(found[0].sampled) <= set(alone.sampled)
+
+
 @pytest.mark.parametrize(
     ("most", "expected"),
     [

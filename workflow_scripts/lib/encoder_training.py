@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from torch import nn
 
-from workflow_scripts.lib import autoencoders, encoders, files, models, tile_models, tile_sources, tumour_filters
+from workflow_scripts.lib import autoencoders, encoders, files, models, tile_models, tile_sources, tiles, tumour_filters
 from workflow_scripts.lib.autoencoders import Autoencoding
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.splits import TRAIN, VALIDATION
@@ -204,7 +204,7 @@ def sampled_patches(
         for set_name, of_set in places.items():
             for cohort, slide in of_set:
                 source = next(sources)
-                labels = _labels(source, next(paths), classes) if classes else np.zeros(_count(source), np.int64)
+                labels = labels_among(source, next(paths), classes) if classes else np.zeros(_count(source), np.int64)
                 of_task[set_name].append(LabelledSlide(f"{cohort}/{slide}", source, labels))
         centres = {set_name: [cohort for cohort, _ in of_set] for set_name, of_set in places.items()}
         sampled = sample_classes(of_task, most=patches // max(len(classes), 1), seed=seed, centres=centres)
@@ -222,11 +222,17 @@ def _count(source: TileSource) -> int:
     return len(tile_sources.selected(source))
 
 
-def _labels(source: TileSource, path_to_labels: str | Path, classes: Sequence[str]) -> np.ndarray:
-    """The place of each tile's label among the classes, (n,) int64; NO_CLASS of others, and without annotations."""
+def labels_among(source: TileSource, path_to_labels: str | Path, classes: Sequence[str]) -> np.ndarray:
+    """The place of each tile's label among the classes, (n,) int64; NO_CLASS of others, and without annotations.
+
+    path_to_labels: `annotations/tiles/<slide>.tsv`. Raises InputError where it is of another slide, or lacks a tile.
+    """
     table = files.read_table(path_to_labels, text=["slide_id", "label"])
     if not len(table):
         return np.full(_count(source), NO_CLASS)
+    expected, found = tiles.read_summary(source.store)["slide_id"], table["slide_id"].unique().tolist()
+    if found != [expected]:
+        raise InputError(f"{path_to_labels}: expected labels of the slide {expected}, found {', '.join(found)}")
     numbers = {label: number for number, label in enumerate(classes)}
     numbered = table.assign(label=[numbers.get(label, NO_CLASS) for label in table["label"]])
     return tumour_filters.labels_of(numbered, tile_sources.places(source)[0])

@@ -30,8 +30,11 @@ class TrainedModel:
     description: dict[str, Any]
 
     def probabilities(self, batch: torch.Tensor) -> torch.Tensor:
-        """The probabilities of network input (n, 3, px, px): (n,) float32 of a trait, or (n, classes) of classes."""
-        logits = self.network(batch).float()
+        """The probabilities of network input (n, 3, px, px): (n,) float32 of a trait, or (n, classes) of classes.
+
+        A model that has learnt from squares of tiles (`crop_px`) sees the square in the middle of each.
+        """
+        logits = self.network(centre_square(batch, self.description.get("crop_px"))).float()
         return torch.softmax(logits, dim=1) if "classes" in self.description else torch.sigmoid(logits[:, 0])
 
 
@@ -79,6 +82,33 @@ def last_layer(network: nn.Module) -> str:
     if not dense:
         raise InputError(f"{type(network).__name__}: it has no dense layer that a head could replace; use another one")
     return dense[-1]
+
+
+def with_features(network: nn.Module, batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The pooled features (n, features) of network input by a classifier that `build` made, and its logits.
+
+    The features are the input of the last dense layer, before the dropout that stands directly in front of it, where
+    the backbone has one.
+    """
+    found = []
+
+    def keep(_layer: nn.Module, given: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        found.append(given[0])
+        # Some backbones have a dropout that changes its input.
+        return (given[0].clone(),)
+
+    above, _, own = last_layer(network).rpartition(".")
+    beside = list(network.get_submodule(above).named_children())
+    place = [name for name, _ in beside].index(own)
+    before = beside[max(place - 1, 0)][1]
+    first = before if isinstance(before, nn.Dropout) else beside[place][1]
+    hook = first.register_forward_pre_hook(keep)
+    try:
+        logits = network(batch)
+    finally:
+        hook.remove()
+    # Before Inception v3's dropout they are still (n, features, 1, 1).
+    return found[0].flatten(1), logits
 
 
 def carry_backbone(
@@ -178,6 +208,14 @@ def check_tile_size(network: nn.Module, *, backbone: str, tile_px: int) -> None:
 def to_input(tiles: torch.Tensor) -> torch.Tensor:
     """Tiles (n, 3, height, width) uint8 to network input: float32 in [−1, 1], channels last."""
     return tiles.to(torch.float32, memory_format=torch.channels_last).div_(127.5).sub_(1.0)
+
+
+def centre_square(batch: torch.Tensor, side: int | None) -> torch.Tensor:
+    """The square of `side` px in the middle of tiles (n, 3, px, px), from (px − side) // 2 on; None: all of them."""
+    if side is None:
+        return batch
+    first = (batch.shape[-1] - side) // 2
+    return batch[..., first : first + side, first : first + side]
 
 
 def save(folder: str | Path, weights: Mapping[str, torch.Tensor], description: Mapping[str, Any]) -> None:

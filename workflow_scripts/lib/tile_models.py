@@ -66,19 +66,10 @@ def train_model(
     Raises InputError as `train`, `tile_problems` and `models` do, naming the model; and when the model that it starts
     from has another backbone, or another head or classes that it should carry.
     """
-    imagenet = starts_from is None and settings["weights"] == "imagenet"
-    first = models.pretrained_file(settings["backbone"], settings["imagenet"]) if imagenet else None
-    kind = {
-        **({"classes": list(classes)} if classes else {}),
-        "backbone": settings["backbone"],
-        **({"head": settings["head"], "dropout": settings["dropout"]} if settings["head"] else {}),
-        "tile_threshold": tile_threshold,
-        **({"starts_from": provenance.file_digest(Path(starts_from) / models.WEIGHTS_FILE)} if starts_from else {}),
-        **({"imagenet": provenance.file_digest(first)} if first else {}),
-    }
+    kind = classifier_kind(settings, classes=classes, tile_threshold=tile_threshold, starts_from=starts_from)
 
     def make_problem(description: Mapping[str, Any], *sets: SlideTiles, **options: Any) -> Problem:
-        network = _network(description, settings, starts_from, carries_head)
+        network = begun_classifier(description, settings, starts_from=starts_from, carries_head=carries_head)
         models.check_tile_size(network, backbone=settings["backbone"], tile_px=description["tile_px"])
         if classes:
             return ManyClasses(network, *sets, classes=len(classes), **options)
@@ -103,12 +94,15 @@ def train_network(
     seed: int,
     code_version: str,
     workers: int,
+    kept: str = "",
 ) -> None:
     """Train a network of any kind on the tiles of slides, and write its files, as `train_model` says.
 
     kind: what describes such a network in `model.json`, its `backbone` at least. make_problem: makes what is learnt,
     with the network, of the whole description, the two sets, and as keywords what `SlideProblem` takes; torch's global
-    generator is seeded then. The measures in `scores.tsv` are those that the problem has.
+    generator is seeded then. The measures in `scores.tsv` are those that the problem has. kept: the name of the part of
+    the network whose weights are written, under the names that they have in it; the others served training alone. All
+    are written where it is ''.
     """
     folder = Path(folder)
     named = ":".join(str(value) for value in (seed, *identity.values()))
@@ -121,7 +115,7 @@ def train_network(
         "seed": seed,
         "code_version": code_version,
         **_tile_geometry([*training, *validation]),
-        "learned_from": _digest_of_sets(training, validation),
+        "learned_from": digest_of_sets(training, validation),
     }
     fabric = make_fabric(precision=settings["precision"], threads=settings["threads"])
     run_key = _run_key(description, training, validation, fabric)
@@ -141,13 +135,43 @@ def train_network(
     except InputError as error:
         raise InputError(f"{name}: {error}") from None
     if fabric.is_global_zero:
-        _write_results(folder, trained, identity, description, train_tiles, validation_tiles)
+        _write_results(folder, trained, identity, description, train_tiles, validation_tiles, kept)
 
 
-def _network(
-    description: Mapping[str, Any], settings: Mapping[str, Any], starts_from: str | Path | None, carries_head: bool
+def classifier_kind(
+    settings: Mapping[str, Any],
+    *,
+    classes: Sequence[str],
+    tile_threshold: float | None,
+    starts_from: str | Path | None,
+) -> dict[str, Any]:
+    """What `model.json` says of the kind of a classifier of tiles, and of the weights that it starts from.
+
+    Arguments as of `train_model`. Raises InputError where the weights of ImageNet are asked for, and absent.
+    """
+    imagenet = starts_from is None and settings["weights"] == "imagenet"
+    first = models.pretrained_file(settings["backbone"], settings["imagenet"]) if imagenet else None
+    return {
+        **({"classes": list(classes)} if classes else {}),
+        "backbone": settings["backbone"],
+        **({"head": settings["head"], "dropout": settings["dropout"]} if settings["head"] else {}),
+        "tile_threshold": tile_threshold,
+        **({"starts_from": provenance.file_digest(Path(starts_from) / models.WEIGHTS_FILE)} if starts_from else {}),
+        **({"imagenet": provenance.file_digest(first)} if first else {}),
+    }
+
+
+def begun_classifier(
+    description: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    *,
+    starts_from: str | Path | None,
+    carries_head: bool = True,
 ) -> torch.nn.Module:
-    """The network to be trained, with the weights that it starts from. Raises InputError when those are of another."""
+    """The classifier to be trained, with the weights that it starts from; arguments as of `train_model`.
+
+    Random weights come from torch's global generator. Raises InputError when those that it starts from are of another.
+    """
     # Its own random weights are drawn first, so that they are the same wherever it starts from.
     network = models.build_described(description)
     if starts_from is None:
@@ -211,7 +235,7 @@ def _run_key(
     return hashlib.sha256(content.encode()).hexdigest()
 
 
-def _digest_of_sets(*sets: Sequence[LabelledSlide]) -> str:
+def digest_of_sets(*sets: Sequence[LabelledSlide]) -> str:
     """Stands for the slides of each set, their labels, and the tiles that are drawn of them: SHA-256."""
     content = [[(slide.slide_id, *_drawn(slide)) for slide in of] for of in sets]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
@@ -232,7 +256,10 @@ def _write_results(
     description: dict[str, Any],
     training: SlideTiles,
     validation: SlideTiles,
+    kept: str,
 ) -> None:
+    prefix = f"{kept}." if kept else ""
+    weights = {name.removeprefix(prefix): value for name, value in trained.weights.items() if name.startswith(prefix)}
     chosen = next(row for row in trained.curve if row["chosen"])
     row = {
         **identity,
@@ -245,6 +272,6 @@ def _write_results(
         "validation_slides": len(validation.slides),
         "validation_tiles": len(validation),
     }
-    models.save(folder, trained.weights, description)
+    models.save(folder, weights, description)
     write_table(pd.DataFrame(trained.curve), folder / "curve.tsv")
     write_table(pd.DataFrame([row]), folder / "scores.tsv")

@@ -114,19 +114,21 @@ def sample_tiles(
     A group's slides share evenly: each gives as many tiles as any other, and one that has fewer gives all, so that
     large slides do not stand for their class alone. Where that leaves a rest, slides with more tiles give one more. A
     slide's tiles are those with the lowest hashes of seed, slide, column and row. So a slide that joins takes no more
-    tiles from the others than it brings, and none of theirs is exchanged for another. Paper: metastatic origin, 3.2
-    ("5000 tiles from each of the 14 classes across each of the whole slide images").
+    tiles from the others than it brings, and none of theirs is exchanged for another. Of a slide of which some tiles
+    are `sampled` already, those alone are drawn. Paper: metastatic origin, 3.2 ("5000 tiles from each of the 14 classes
+    across each of the whole slide images").
     """
     sampled = [np.empty(0, np.int64)] * len(slides)
     for group in dict.fromkeys(groups):
-        lots = {
-            number: [_lot(seed, slide.slide_id, *place) for place in tile_sources.places(slide.source)[0]]
-            for number, (slide, of) in enumerate(zip(slides, groups, strict=True))
-            if of == group
-        }
+        lots: dict[int, dict[int, bytes]] = {}
+        for number, (slide, of) in enumerate(zip(slides, groups, strict=True)):
+            if of == group:
+                seen = tile_sources.places(slide.source)[0]
+                positions = range(len(seen)) if slide.sampled is None else slide.sampled.tolist()
+                lots[number] = {position: _lot(seed, slide.slide_id, *seen[position]) for position in positions}
         available = {number: len(of_slide) for number, of_slide in lots.items()}
         for number, share in _even_shares(available, most, lambda number: _lot(seed, slides[number].slide_id)).items():
-            drawn = sorted(range(len(lots[number])), key=lots[number].__getitem__)[:share]
+            drawn = sorted(lots[number], key=lots[number].__getitem__)[:share]
             sampled[number] = np.sort(np.array(drawn, np.int64))
     return [replace(slide, sampled=positions) for slide, positions in zip(slides, sampled, strict=True)]
 
