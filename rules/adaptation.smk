@@ -19,8 +19,8 @@ localrules:
 
 rule describe_adaptation_data:
     input:
-        stores=lambda wildcards: [f"results/{cohort}/tiles/{slide}.h5" for cohort, slide in places_of_data()],
-        labels=lambda wildcards: label_tables([(row["cohort"], row["slide_id"]) for row in labelled_data()]),
+        stores=lambda wildcards: [f"results/{cohort}/tiles/{slide}.h5" for cohort, slide in all_places()],
+        labels=lambda wildcards: label_tables(labelled_places()),
     output:
         data="results/adaptation/tables/data.tsv",
     log:
@@ -30,8 +30,9 @@ rule describe_adaptation_data:
     conda:
         "../envs/histocarta.yaml"
     params:
-        slides=lambda wildcards: labelled_data() + unlabelled_data(),
-        slide_labels=lambda wildcards: labels_of_slides([(row["cohort"], row["slide_id"]) for row in labelled_data()]),
+        slides=lambda wildcards: described_slides(("train", "validation", "test")),
+        annotated=lambda wildcards: annotated_keys(labelled_places()),
+        slide_labels=lambda wildcards: labels_of_slides(labelled_places()),
         classes=study.adaptation.classes,
         code=code_of("describe_adaptation_data"),
     script:
@@ -93,6 +94,7 @@ rule measure_batch_statistics:
         gpu=1,
     params:
         slides=parts_of_method,
+        classes=study.adaptation.classes,
         batch_size=study.adaptation.training.batch_size,
         threads=study.adaptation.training.threads,
         code=code_of("measure_batch_statistics"),
@@ -155,10 +157,12 @@ rule score_adaptation:
         "../envs/histocarta.yaml"
     params:
         predictions=lambda wildcards: described_predictions(),
-        slides=lambda wildcards: described_slides(["test"]),
+        slides=lambda wildcards: described_slides(("test",)),
+        annotated=lambda wildcards: annotated_keys(tested_places()),
         slide_labels=lambda wildcards: labels_of_slides(tested_places()),
-        methods=lambda wildcards: described_methods(),
+        methods=described_methods(),
         classes=study.adaptation.classes,
+        exported=study.adaptation.exported,
         resamples=study.evaluation.resamples,
         seed=study.study.seed,
         code=code_of("score_adaptation"),
@@ -183,7 +187,7 @@ rule embed_adaptation_patches:
     resources:
         gpu=1,
     params:
-        slides=lambda wildcards: described_slides(["test"]),
+        slides=lambda wildcards: {SOURCE: {"test": tested_in(SOURCE)}, "labelled_target": {"test": tested_in(TARGET)}},
         slide_labels=lambda wildcards: labels_of_slides(tested_places()),
         methods=study.adaptation.shown,
         classes=study.adaptation.classes,
@@ -209,7 +213,8 @@ rule export_adapted_model:
     conda:
         "../envs/histocarta.yaml"
     params:
-        tiles=study.tiles.model_dump(exclude={"threads", "jpeg_quality"}),
+        tiles=study.tiles.model_dump(exclude={"threads"}),
+        method=study.adaptation.exported,
         code=code_of("export_adapted_model"),
     script:
         "../workflow_scripts/export_adapted_model.py"
@@ -220,16 +225,16 @@ rule classify_test_photographs:
         model=rules.export_adapted_model.output.model,
         photographs=lambda wildcards: [slides_listed(cohort)[slide] for cohort, slide in tested_in(TARGET)],
     output:
-        photographs="results/adaptation/classified/photographs.tsv",
-        patches="results/adaptation/classified/patches.tsv",
-        sheets=directory("results/adaptation/classified/contact_sheets"),
+        classified=directory("results/adaptation/classified"),
     log:
         "results/adaptation/logs/classify_test_photographs.log",
     benchmark:
         "results/adaptation/benchmarks/classify_test_photographs.tsv"
     conda:
         "../envs/histocarta.yaml"
+    threads: study.predictions.threads
     params:
+        threads=study.predictions.threads,
         mpp=lambda wildcards: [mpp_of_photograph(cohort, slide) for cohort, slide in tested_in(TARGET)],
         code=code_of("classify_test_photographs"),
     script:

@@ -30,7 +30,7 @@ rule write_adaptation_table1:
 rule draw_adaptation_examples:
     input:
         unpack(lambda wildcards: tile_inputs(tested_places(), filtered=False, stained=False)),
-        labels=lambda wildcards: label_tables(tested_places()),
+        patches="results/adaptation/tables/patches.tsv",
     output:
         figure=report(
             "results/adaptation/figures/fig1_examples.png",
@@ -45,8 +45,7 @@ rule draw_adaptation_examples:
     conda:
         "../envs/histocarta.yaml"
     params:
-        slides=lambda wildcards: described_slides(["test"]),
-        slide_labels=lambda wildcards: labels_of_slides(tested_places()),
+        slides=lambda wildcards: described_slides(("test",)),
         classes=study.adaptation.classes,
         seed=study.study.seed,
         code=code_of("draw_adaptation_examples"),
@@ -71,7 +70,8 @@ rule draw_adaptation_tsne:
     conda:
         "../envs/histocarta.yaml"
     params:
-        titles=titles_of_methods(),
+        methods=described_methods(),
+        shown=study.adaptation.shown,
         classes=study.adaptation.classes,
         code=code_of("draw_adaptation_tsne"),
     script:
@@ -95,6 +95,7 @@ rule draw_adaptation_table2:
     conda:
         "../envs/histocarta.yaml"
     params:
+        methods=described_methods(),
         code=code_of("draw_adaptation_table2"),
     script:
         "../workflow_scripts/draw_adaptation_table2.py"
@@ -117,9 +118,8 @@ rule draw_adaptation_confusion:
     conda:
         "../envs/histocarta.yaml"
     params:
-        titles=titles_of_methods(),
-        methods=study.adaptation.shown,
-        classes=study.adaptation.classes,
+        methods=described_methods(),
+        shown=study.adaptation.shown,
         code=code_of("draw_adaptation_confusion"),
     script:
         "../workflow_scripts/draw_adaptation_confusion.py"
@@ -142,9 +142,8 @@ rule draw_adaptation_learning:
     conda:
         "../envs/histocarta.yaml"
     params:
-        titles=titles_of_methods(),
-        methods=curved_methods(),
-        seeds=adaptation_seeds(),
+        methods=described_methods(),
+        trained=[(method, seed) for method in curved_methods() for seed in adaptation_seeds()],
         code=code_of("draw_adaptation_learning"),
     script:
         "../workflow_scripts/draw_adaptation_learning.py"
@@ -155,7 +154,6 @@ rule write_adaptation_table2:
         table2="results/adaptation/tables/table2.tsv",
         seeds="results/adaptation/tables/seeds.tsv",
         tests="results/adaptation/tables/tests.tsv",
-        classes="results/adaptation/tables/classes.tsv",
     output:
         page=report(
             "results/adaptation/figures/table2.html",
@@ -170,7 +168,7 @@ rule write_adaptation_table2:
     conda:
         "../envs/histocarta.yaml"
     params:
-        in_paper=rows_in_paper(),
+        methods=described_methods(),
         published=published,
         code=code_of("write_adaptation_table2"),
     script:

@@ -61,6 +61,11 @@ def label_tables(places):
     ]
 
 
+def annotated_keys(places):
+    """What `label_tables` are of, in their order."""
+    return [f"{cohort}/{slide}" for cohort, slide in places if study.cohorts[cohort].annotations is not None]
+
+
 def labels_of_slides(places):
     """The label of all tiles of those of some slides, as (cohort, slide), whose cohort is not annotated."""
     return {
@@ -191,60 +196,57 @@ def tested_places():
     return [place for domain in (SOURCE, TARGET) for place in tested_in(domain)]
 
 
-def predicted_files():
-    """The predictions of all test patches: of each seed, domain and colours."""
+def described_predictions():
+    """What each of `predicted_files` is of, in their order: seed, domain and colours."""
     return [
-        f"results/adaptation/predictions/{seed}/{domain}_{colours}.h5"
+        (seed, domain, colours)
         for seed in adaptation_seeds()
         for domain in (SOURCE, TARGET)
         for colours in methods_by_colours()
     ]
 
 
-def described_predictions():
-    """What each of `predicted_files` is of, in their order."""
+def predicted_files():
+    """The predictions of all test patches: of each seed, domain and colours."""
     return [
-        {"seed": seed, "domain": domain, "methods": methods}
-        for seed in adaptation_seeds()
-        for domain in (SOURCE, TARGET)
-        for methods in methods_by_colours().values()
+        f"results/adaptation/predictions/{seed}/{domain}_{colours}.h5"
+        for seed, domain, colours in described_predictions()
     ]
 
 
-def described_slides(set_names, parts=(SOURCE, "labelled_target")):
-    """Slides with labels in some sets, as the tables name them: domain, cohort, slide_id, patient_id and set."""
+def described_slides(set_names):
+    """The slides and photographs that take part in some sets, as the tables name them.
+
+    Of the target's test set those with labels, which alone are judged; of its other sets all, which methods adapt to.
+    """
     found = slides_of_adaptation()
     return [
         {
-            "domain": SOURCE if part == SOURCE else TARGET,
+            "domain": domain,
+            "set": name,
             "cohort": cohort,
             "slide_id": slide,
             "patient_id": patients_of([(cohort, slide)])[0],
-            "set": name,
         }
-        for part in parts
+        for domain in (SOURCE, TARGET)
         for name in set_names
-        for cohort, slide in found[part][name]
+        for cohort, slide in (tested_in(domain) if name == "test" else found[domain][name])
     ]
 
 
-def labelled_data():
-    """The slides with labels of both cohorts, in every set."""
-    return described_slides(["train", "validation", "test"])
+def all_places():
+    return [(slide["cohort"], slide["slide_id"]) for slide in described_slides(("train", "validation", "test"))]
 
 
-def unlabelled_data():
-    """The photographs whose patches are learnt from without labels."""
-    return described_slides(["train", "validation"], parts=(TARGET,))
-
-
-def places_of_data():
-    return [(row["cohort"], row["slide_id"]) for row in labelled_data() + unlabelled_data()]
+def labelled_places():
+    """The slides and photographs with labels, in every set."""
+    found = slides_of_adaptation()
+    return [place for part in (SOURCE, "labelled_target") for places in found[part].values() for place in places]
 
 
 def described_methods():
-    """Title, labels and colours of each compared method, by its name."""
-    keys = {"title", "labelled"}
+    """What tables and figures say of each compared method, by its name."""
+    keys = {"title", "labelled", "stain", "in_paper"}
     return {name: study.adaptation.methods[name].model_dump(include=keys) for name in study.adaptation.compared}
 
 
@@ -261,14 +263,6 @@ def of_shown_methods(file):
 def mpp_of_photograph(cohort, slide):
     given_in_sheet = in_sheet(cohort, "mpp")[slide]
     return float(given_in_sheet) if given_in_sheet else study.cohorts[cohort].slides.mpp
-
-
-def titles_of_methods():
-    return {name: study.adaptation.methods[name].title for name in study.adaptation.compared}
-
-
-def rows_in_paper():
-    return {name: row for name in study.adaptation.compared if (row := study.adaptation.methods[name].in_paper)}
 
 
 def exported_weights(_wildcards):

@@ -6,13 +6,14 @@ A command of its own, which needs neither Snakemake nor torch: `python -m workfl
 import argparse
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from workflow_scripts.lib import exported_models, files, photograph_classes
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.exported_models import ExportedModel
-from workflow_scripts.lib.photograph_classes import Classified, class_of
+from workflow_scripts.lib.photograph_classes import Classified, Photograph, class_of
 from workflow_scripts.lib.tiles import EXCLUDED
 
 # Photographs on a contact sheet.
@@ -50,6 +51,11 @@ def _classify(asked: argparse.Namespace) -> None:
     photographs = photograph_classes.list_photographs(
         asked.folder, mpp=asked.mpp, path_to_sheet=asked.sheet, recursive=asked.recursive
     )
+    write_classes(photographs, model, asked.to)
+
+
+def write_classes(photographs: Sequence[Photograph], model: ExportedModel, folder: Path) -> None:
+    """Classify photographs, and write `photographs.tsv`, `patches.tsv` and contact sheets into a folder."""
     classes = model.description["classes"]
     classified: list[Classified] = []
     page: list[Classified] = []
@@ -60,13 +66,13 @@ def _classify(asked: argparse.Namespace) -> None:
         # The tables need no pictures, which would fill the memory.
         classified.append(replace(one, thumbnail=None))
         if number % PER_SHEET == 0 or number == len(photographs):
-            _draw(asked.to, page, model, first=number - len(page) + 1, of=len(photographs))
+            _draw(folder, page, model, first=number - len(page) + 1, of=len(photographs))
             page = []
-    _remove_sheets_beyond(asked.to, -(-len(photographs) // PER_SHEET))
-    files.write_table(photograph_classes.patch_table(classified, classes), asked.to / "patches.tsv")
-    files.write_table(photograph_classes.photograph_table(classified, classes), asked.to / "photographs.tsv")
+    _remove_sheets_beyond(folder, -(-len(photographs) // PER_SHEET))
+    files.write_table(photograph_classes.patch_table(classified, classes), folder / "patches.tsv")
+    files.write_table(photograph_classes.photograph_table(classified, classes), folder / "photographs.tsv")
     excluded = sum(one.status == EXCLUDED for one in classified)
-    _say(f"{len(classified) - excluded} photographs classified, {excluded} excluded: {asked.to / 'photographs.tsv'}")
+    _say(f"{len(classified) - excluded} photographs classified, {excluded} excluded: {folder / 'photographs.tsv'}")
 
 
 def _draw(folder: Path, page: list[Classified], model: ExportedModel, *, first: int, of: int) -> None:
