@@ -1,8 +1,9 @@
 """The section of the study of microscope adaptation (Zhang et al. 2019, "From Whole Slide Imaging to Microscopy")."""
 
-from typing import TYPE_CHECKING, Literal, Self
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from workflow_scripts.lib.configuration.chain import Network, Optimisation
 from workflow_scripts.lib.configuration.sections import (
@@ -191,7 +192,9 @@ class Adaptation(Section):
         min_length=2, description="Labels of patches that are told apart, in the order of models; others are left out."
     )
     methods: dict[Name, AdaptationMethod] = Field(
-        _published_methods(), description="Ways to classify; `compared` says which are judged (3, Table 2)."
+        _published_methods(),
+        description="Ways to classify (3, Table 2), beside those here or, by their names, changing keys of theirs; "
+        "`compared` says which are judged.",
     )
     compared: list[Name] = Field(
         [*_published_methods()], min_length=1, description="Methods that are judged, in the order of tables."
@@ -217,6 +220,15 @@ class Adaptation(Section):
         "dman", description="The method that is exported as one file, to classify photographs anywhere; none."
     )
     demo: AdaptationDemo = Field(AdaptationDemo(), description="The generated cohorts of the demo.")
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _add_published(cls, given: Any) -> Any:
+        """Those of the default that are not given, and the keys that are not given of those that are."""
+        if not isinstance(given, Mapping) or not all(isinstance(method, Mapping) for method in given.values()):
+            return given
+        published = {name: method.model_dump() for name, method in _published_methods().items()}
+        return published | {name: published.get(name, {}) | dict(method) for name, method in given.items()}
 
     def used_methods(self) -> list[str]:
         """The compared methods and those that they start from, each once and before those that need it."""
