@@ -34,7 +34,7 @@ REGIONS = ((NORMAL, ADENOMA), (NORMAL, ADENOCARCINOMA), (NORMAL,))
 MPP, MAGNIFICATION = 0.5, 20
 LABORATORY = dyes.Laboratory(strengths=(1.15, 0.62), turn=0.014, spread=0.09)
 # The shares of either cohort's patients that test (paper, 3: 15 slides of 30) and that validate.
-HELD_OUT, VALIDATES, FEWEST = 1 / 2, 1 / 6, 6
+HELD_OUT, VALIDATES, FEWEST = 1 / 3, 1 / 6, 6
 # The share of the tissue of a slide of two classes that is not normal.
 LESION_SHARE = (0.45, 0.65)
 # Regions are outlined this far inside the tissue of their class, so that a patch shows the class of its middle; half
@@ -109,7 +109,7 @@ def make_adaptation_cohorts(
     splits (`splits`) of all patients, in one round.
 
     names: of the source and of the target. slides, photographed: slides of each, of a patient each, whom the two do
-    not share; half of each cohort's patients test, a sixth validate. photographs: of each photographed slide; the first
+    not share; a third of each cohort's patients test, a sixth validate. photographs: of each photographed slide; the first
     shows its lesion, if it has one, the next normal tissue, and so on in turn. They may overlap. slide_px: longest side
     of level 0, px of MPP. photograph_um: side of the field of a photograph, µm. camera: the values of
     `configuration.adaptation.Camera`. tile_px, tile_mpp: a tile, in px and µm/px, that must fit on a photograph.
