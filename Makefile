@@ -9,7 +9,7 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
-.PHONY: help demo controls doctor submissions test test-results test-colon test-origin test-transfer test-compression test-cluster test-matrix bench lint format lock clean
+.PHONY: help demo controls doctor submissions test test-results test-colon test-origin test-transfer test-compression test-adaptation test-cluster test-matrix bench lint format lock clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 16
@@ -47,6 +47,9 @@ test-transfer: $(READY) ## cross-cancer transfer over five seeds, with a negativ
 test-compression: $(READY) ## neural image compression over five seeds, with negative controls (an hour on two cores)
 	$(BIN)/python -m pytest tests/compression -s
 
+test-adaptation: $(READY) ## microscope adaptation over five seeds, on generated slides and on real colon, with a negative control (an hour and a half on two cores)
+	$(BIN)/python -m pytest tests/adaptation -s
+
 test-cluster: $(READY) ## tests on a real SLURM of three virtual nodes (root on Debian 12); OVERLAY=studies/demo.yaml for longer
 	$(BIN)/python -m pytest tests/cluster $(if $(OVERLAY),--overlay $(OVERLAY))
 
@@ -64,6 +67,7 @@ lint: $(READY) ## ruff, snakefmt and snakemake --lint
 	$(BIN)/snakemake --lint --configfile studies/origin-demo.yaml
 	$(BIN)/snakemake --lint --configfile studies/transfer-demo.yaml
 	$(BIN)/snakemake --lint --configfile studies/compression-demo.yaml
+	$(BIN)/snakemake --lint --configfile studies/adaptation-demo.yaml
 
 format: $(READY) ## format the code
 	$(BIN)/ruff check --fix .

@@ -106,10 +106,10 @@ def test_the_two_cohorts_share_no_patient_and_the_split_has_them_all_once(made):
     assert sorted(split["patient_id"]) == sorted(source | target)
 
 
-def test_of_either_cohort_half_the_patients_test_and_a_sixth_validates(planned):
+def test_of_either_cohort_a_third_of_the_patients_tests_and_a_sixth_validates(planned):
     sets = Counter((slide.role, slide.set) for slide in planned)
     for role in (SOURCE, TARGET):
-        assert [sets[role, name] for name in (splits.TRAIN, splits.VALIDATION, splits.TEST)] == [10, 5, 15]
+        assert [sets[role, name] for name in (splits.TRAIN, splits.VALIDATION, splits.TEST)] == [15, 5, 10]
 
 
 def test_every_set_of_either_cohort_shows_every_class_and_normal_most_often(planned):

@@ -102,7 +102,6 @@ def test_the_same_model_gives_the_same_bytes_whatever_cuts_no_patch(squeezenet):
     assert again.read_bytes() == path.read_bytes()
 
 
-@pytest.mark.skipif(not hasattr(models, "centre_square"), reason="no model has learnt from squares of patches yet")
 def test_of_a_model_that_learnt_from_squares_only_the_square_in_the_middle_of_a_patch_counts(squeezenet):
     folder, path = squeezenet
     expected = trained_probabilities(folder, patches(3))

@@ -14,7 +14,8 @@ COMPUTE = {
     "train_model", "train_filter", "predict_slides", "filter_slides", "score_annotated", "doctor",
     "train_origin", "predict_origin", "train_origin_autoencoder", "encode_origin_tiles", "find_regimes",
     "compress_slides", "train_slide_models", "predict_slide_targets", "attribute_slides",
-    "train_encoder", "make_mean_colour_encoder",
+    "train_encoder", "make_mean_colour_encoder", "train_adaptation", "measure_batch_statistics", "predict_adaptation",
+    "embed_adaptation_patches", "export_adapted_model",
 }  # fmt: skip
 
 
