@@ -110,8 +110,8 @@ def make_adaptation_cohorts(
 
     names: of the source and of the target. slides, photographed: slides of each, of a patient each, whom the two do
     not share; of each cohort's patients a third tests, a sixth validates. photographs: of each photographed slide; the
-    first shows its lesion, if it has one, the next normal tissue, and so on in turn. They may overlap. slide_px: longest side
-    of level 0, px of MPP. photograph_um: side of the field of a photograph, µm. camera: the values of
+    first shows its lesion, if it has one, the next normal tissue, and so on in turn. They may overlap. slide_px:
+    longest side of level 0, px of MPP. photograph_um: side of the field of a photograph, µm. camera: the values of
     `configuration.adaptation.Camera`. tile_px, tile_mpp: a tile, in px and µm/px, that must fit on a photograph.
 
     Classes that are outlined: CLASSES, one or two on a slide (REGIONS), a little inside their tissue.

@@ -1,0 +1,81 @@
+"""Over five cohorts and trainings: does what adapts to photographs classify them better, and only where they differ?
+
+Run by `make test-adaptation`, an hour and a half on two cores. Each seed is three studies from nothing, in folders of
+their own below results/adaptation_seeds/, and what is there already is used: the demo; the demo with a camera that
+shifts nothing, for the methods that learn from photographs without labels; and real colon where it is at hand. `seeds.tsv`
+there has the macro F1 of each, and what is printed is the mean of paired differences to the source-only model with its
+95 % interval (t, four degrees of freedom).
+"""
+
+import numpy as np
+import pandas as pd
+import pytest
+from colon_cohort import make
+from repeats import REPOSITORY, SEEDS, run
+from scipy import stats
+
+from workflow_scripts.lib import files
+from workflow_scripts.lib.configuration.adaptation import Camera
+
+FOLDER = REPOSITORY / "results" / "adaptation_seeds"
+DEMO = "studies/adaptation-demo.yaml"
+SHARED = REPOSITORY.parent / "shared" / "data"
+OVERLAYS = {
+    "demo": (DEMO,),
+    "unshifted": (DEMO, "tests/adaptation/unshifted.yaml"),
+    "colon": (DEMO, "tests/adaptation/colon.yaml"),
+}
+UNSUPERVISED = ("ddc", "dann", "dman_h", "dman", "coral")
+
+
+def table2_of(what: str, seed: int) -> pd.DataFrame:
+    folder = FOLDER / what / f"seed_{seed}"
+    if what == "colon" and not (folder / "colon" / "split.tsv").exists():
+        make(SHARED, folder / "colon", seed=seed, camera=Camera().model_dump())
+    path = run(folder, "adaptation", OVERLAYS[what], seed, "results/adaptation/tables/table2.tsv")
+    return files.read_table(path, text=["method", "title", "domain", "labelled", "note"]).assign(what=what, seed=seed)
+
+
+@pytest.fixture(scope="module")
+def found() -> pd.DataFrame:
+    """Macro F1: rows are what, domain and seed, columns methods."""
+    asked = [what for what in OVERLAYS if what != "colon" or (SHARED / "colon").is_dir()]
+    rows = pd.concat([table2_of(what, seed) for what in asked for seed in SEEDS])
+    files.write_table(rows, FOLDER / "seeds.tsv")
+    order = rows["method"].drop_duplicates().tolist()
+    table = rows.pivot(index=["what", "domain", "seed"], columns="method", values="f1")[order]
+    spread = table.groupby(["what", "domain"]).agg(["mean", "std", "min", "max"]).stack(0, future_stack=True)
+    print("", spread.round(3).to_string(), sep="\n")
+    return table
+
+
+def gain(found: pd.DataFrame, method: str, what: str) -> tuple[float, float, float]:
+    """The mean gain of macro F1 on photographs over the source-only model, and its 95 % interval, which are printed."""
+    gains = (found[method] - found["source_only"]).loc[what, "target"].to_numpy()
+    mean, error = gains.mean(), gains.std(ddof=1) / np.sqrt(len(gains))
+    low, high = stats.t.interval(0.95, len(gains) - 1, mean, error)
+    print(f"{what}, {method} - source_only: {mean:+.3f} ({low:+.3f} to {high:+.3f}); {np.round(gains, 3)}")
+    return float(mean), float(low), float(high)
+
+
+def test_a_model_of_slides_knows_slides_and_is_worse_on_photographs(found):
+    of_domains = found["source_only"].loc["demo"].groupby("domain").mean()
+    assert of_domains["source"] >= 0.9
+    assert 0.5 <= of_domains["target"] <= 0.85
+
+
+def test_dman_classifies_photographs_better_than_a_model_of_slides(found):
+    mean, _, _ = gain(found, "dman", "demo")
+    assert mean >= 0.05
+
+
+def test_what_each_method_gains_is_told(found):
+    for what in found.index.unique("what"):
+        for method in found.columns[found.loc[what].notna().all()].drop("source_only"):
+            assert np.isfinite(gain(found, method, what)).all()
+
+
+@pytest.mark.parametrize("method", UNSUPERVISED)
+def test_where_photographs_do_not_differ_nothing_is_gained_beyond_the_spread(found, method):
+    mean, low, _ = gain(found, method, "unshifted")
+    assert mean <= found["source_only"].loc["unshifted", "target"].std() or low <= 0
