@@ -2,7 +2,7 @@
 
 Run by `make test-adaptation`, an hour and a half on two cores. Each seed is three studies from nothing, in folders of
 their own below results/adaptation_seeds/, and what is there already is used: the demo; the demo with a camera that
-shifts nothing, for the methods that learn from photographs without labels; and real colon where it is at hand. `seeds.tsv`
+shifts nothing, for methods that learn from photographs without labels; and real colon where it is at hand. `seeds.tsv`
 there has the macro F1 of each, and what is printed is the mean of paired differences to the source-only model with its
 95 % interval (t, four degrees of freedom).
 """
