@@ -101,8 +101,9 @@ def parts_of_method(wildcards):
     method, slides = method_of(wildcards), slides_of_adaptation()
     if method.batch_statistics:
         return {TARGET: {"train": slides[TARGET]["train"]}}
-    learns = method.labelled in ("source", "both")
-    parts = {SOURCE: {"train": slides[SOURCE]["train"] if learns else [], "validation": slides[SOURCE]["validation"]}}
+    # Whatever teaches a method, the source judges it.
+    learnt = ["train"] if method.labelled in ("source", "both") else []
+    parts = {SOURCE: {name: slides[SOURCE][name] for name in [*learnt, "validation"]}}
     if method.labelled in ("target", "both"):
         parts["labelled_target"] = {"train": slides["labelled_target"]["train"]}
     if method.sees_target:
