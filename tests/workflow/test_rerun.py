@@ -94,7 +94,7 @@ def test_a_replaced_slide_reruns_its_tiles_its_chunk_and_the_models_that_learn_f
     planned = copy.planned()
     assert planned["tile_slide"] == 1
     assert planned.get("train_model", 0) == learning[slide]
-    chunks = {planning.chunk_of(name, chunks=3) for name in slides}
+    chunks = {planning.chunk_of(name, chunks=2) for name in slides}
     assert planned["predict_slides"] == (len(chunks) if learning[slide] else 1)
     assert "assemble_cohort" not in planned
 
