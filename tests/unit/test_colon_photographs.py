@@ -1,11 +1,11 @@
 """The cohorts of microscope adaptation on real histology: labels lie where the truth has them."""
 
+import colon_cohort
 import numpy as np
 import openslide
 import pandas as pd
 import pytest
 import shapely
-from adaptation import colon_cohort
 from PIL import Image
 
 from workflow_scripts.lib import splits
