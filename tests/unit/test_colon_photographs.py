@@ -39,7 +39,7 @@ def test_half_of_the_patients_are_scanned_the_others_photographed_and_all_are_sp
     split = splits.read_user_split(colon / "split.tsv").set_index("patient_id")
     assert set(split.index) == scanned | photographed
     for half in (scanned, photographed):
-        assert (split.loc[sorted(half), "set"] == splits.TEST).sum() == 15
+        assert (split.loc[sorted(half), "set"] == splits.TEST).sum() == 10
 
 
 def test_pieces_of_a_slide_have_their_class_of_the_truth_and_others_none(colon, shared_data):
