@@ -68,7 +68,8 @@ rule train_adaptation:
         label_weight=study.adaptation.label_weight,
         discriminator=study.adaptation.discriminator,
         training=training_of_method,
-        study_seed=study.study.seed,
+        # By which labelled photographs are sampled, where not all are used.
+        study_seed=lambda wildcards: study.study.seed if method_of(wildcards).target_patches else 0,
         code=code_of("train_adaptation"),
     script:
         "../workflow_scripts/train_adaptation.py"
@@ -223,7 +224,9 @@ rule export_adapted_model:
 rule classify_test_photographs:
     input:
         model=rules.export_adapted_model.output.model,
-        photographs=lambda wildcards: [slides_listed(cohort)[slide] for cohort, slide in tested_in(TARGET)],
+        photographs=lambda wildcards: [
+            planning.find_slide(slides_listed(cohort)[slide]) for cohort, slide in tested_photographs()
+        ],
     output:
         classified=directory("results/adaptation/classified"),
     log:
@@ -235,7 +238,7 @@ rule classify_test_photographs:
     threads: study.predictions.threads
     params:
         threads=study.predictions.threads,
-        mpp=lambda wildcards: [mpp_of_photograph(cohort, slide) for cohort, slide in tested_in(TARGET)],
+        mpp=lambda wildcards: [mpp_of_photograph(cohort, slide) for cohort, slide in tested_photographs()],
         code=code_of("classify_test_photographs"),
     script:
         "../workflow_scripts/classify_test_photographs.py"

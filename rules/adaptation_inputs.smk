@@ -45,11 +45,30 @@ def slides_of_adaptation():
         "labelled_target": sets_of_adaptation(target, labelled_slides(target)),
         TARGET: sets_of_adaptation(target, list(slides_listed(target))),
     }
+    check_methods_have_slides(found)
     check_sets_agree(
         {name: [place for part in found.values() for place in part[name]] for name in ("train", "validation", "test")},
         where="adaptation",
     )
     return found
+
+
+def check_methods_have_slides(found):
+    """Refuse methods whose labels, or whose photographs to adapt to, are in no slide of a set that they need."""
+    methods = [study.adaptation.methods[name] for name in study.adaptation.used_methods()]
+    needed = {(SOURCE, "validation"): methods, (SOURCE, "train"): [m for m in methods if m.labelled != "target"]}
+    needed["labelled_target", "train"] = [m for m in methods if m.labelled != "source"]
+    needed[TARGET, "train"] = [m for m in methods if m.sees_target]
+    needed[TARGET, "validation"] = [m for m in methods if m.sees_target and not m.batch_statistics]
+    for (part, name), of in needed.items():
+        if of and not found[part][name]:
+            cohort = study.adaptation.source if part == SOURCE else study.adaptation.target
+            kind = "slide" if part == TARGET else "labelled slide"
+            raise WorkflowError(
+                f"adaptation: expected a {kind} of {cohort} in the {name} set, which {', '.join(m.title for m in of)} "
+                "need, found none; give the cohort a split (cohorts.<name>.split) or more labels, or take these methods "
+                "out of adaptation.compared"
+            )
 
 
 def label_tables(places):
@@ -187,8 +206,8 @@ def tested_in(domain):
     if not found:
         cohort = cohort_of_domain(domain)
         raise WorkflowError(
-            f"adaptation.{domain}: no labelled slide of {cohort} is held out; give the test set a larger share "
-            f"(splits.test), or the cohort a split of your own (cohorts.{cohort}.split)"
+            f"adaptation.{domain}: no labelled slide of {cohort} is held out; label more, by annotations or by a class of "
+            f"adaptation.classes in its sheet, or give it a split of your own (cohorts.{cohort}.split)"
         )
     return found
 
@@ -245,10 +264,19 @@ def labelled_places():
     return [place for part in (SOURCE, "labelled_target") for places in found[part].values() for place in places]
 
 
+def labels_learnt_from(name):
+    """Whose labels a method learns from, those of the methods that it starts from too."""
+    learnt = {study.adaptation.methods[each].labelled for each in study.adaptation.starts_of(name)}
+    return learnt.pop() if len(learnt) == 1 else "both"
+
+
 def described_methods():
     """What tables and figures say of each compared method, by its name."""
-    keys = {"title", "labelled", "stain", "in_paper"}
-    return {name: study.adaptation.methods[name].model_dump(include=keys) for name in study.adaptation.compared}
+    keys = {"title", "stain", "in_paper"}
+    return {
+        name: study.adaptation.methods[name].model_dump(include=keys) | {"labelled": labels_learnt_from(name)}
+        for name in study.adaptation.compared
+    }
 
 
 def curved_methods():
@@ -259,6 +287,11 @@ def curved_methods():
 def of_shown_methods(file):
     """A file of each method whose features are shown, of the first seed."""
     return [f"results/adaptation/training/{method}/{adaptation_seeds()[0]}/{file}" for method in study.adaptation.shown]
+
+
+def tested_photographs():
+    """The held-out photographs that are there, as (cohort, slide); the chain excludes others with their reason."""
+    return [place for place in tested_in(TARGET) if planning.find_slide(slides_listed(place[0])[place[1]])]
 
 
 def mpp_of_photograph(cohort, slide):

@@ -55,7 +55,12 @@ def _classify(asked: argparse.Namespace) -> None:
 
 
 def write_classes(photographs: Sequence[Photograph], model: ExportedModel, folder: Path) -> None:
-    """Classify photographs, and write `photographs.tsv`, `patches.tsv` and contact sheets into a folder."""
+    """Classify photographs, and write `photographs.tsv`, `patches.tsv` and contact sheets into a folder.
+
+    Tables of an earlier run go first, so that none stands beside the sheets of a run that was broken off.
+    """
+    for name in ("photographs.tsv", "patches.tsv"):
+        (folder / name).unlink(missing_ok=True)
     classes = model.description["classes"]
     classified: list[Classified] = []
     page: list[Classified] = []

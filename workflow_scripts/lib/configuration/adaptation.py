@@ -1,7 +1,7 @@
 """The section of the study of microscope adaptation (Zhang et al. 2019, "From Whole Slide Imaging to Microscopy")."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
@@ -189,7 +189,9 @@ class Adaptation(Section):
     source: Name = Field(description="The cohort of labelled slides, defined under `cohorts`.")
     target: Name = Field(description="The cohort of photographs (`slides.photographs`), defined under `cohorts`.")
     classes: list[Name] = Field(
-        min_length=2, description="Labels of patches that are told apart, in the order of models; others are left out."
+        min_length=2,
+        max_length=8,
+        description="Labels of patches that are told apart, in the order of models; others are left out.",
     )
     methods: dict[Name, AdaptationMethod] = Field(
         _published_methods(),
@@ -197,9 +199,12 @@ class Adaptation(Section):
         "`compared` says which are judged.",
     )
     compared: list[Name] = Field(
-        [*_published_methods()], min_length=1, description="Methods that are judged, in the order of tables."
+        [*_published_methods()],
+        min_length=1,
+        max_length=16,
+        description="Methods that are judged, in the order of tables; more than 16 no figure tells apart.",
     )
-    seeds: list[int] | None = Field(
+    seeds: list[Annotated[int, Field(ge=0)]] | None = Field(
         None, min_length=1, description="Each method is trained once with each of these; none: with `study.seed`."
     )
     focal_gamma: float = Field(2.0, ge=0, description="γ of the focal losses (3: 2).")
@@ -230,15 +235,16 @@ class Adaptation(Section):
         published = {name: method.model_dump() for name, method in _published_methods().items()}
         return published | {name: published.get(name, {}) | dict(method) for name, method in given.items()}
 
+    def starts_of(self, name: str) -> list[str]:
+        """A method and those that it starts from, the last of them first."""
+        chain = [name]
+        while (start := self.methods[chain[-1]].starts_from) is not None:
+            chain.append(start)
+        return chain[::-1]
+
     def used_methods(self) -> list[str]:
         """The compared methods and those that they start from, each once and before those that need it."""
-        found: dict[str, None] = {}
-        for name in [*self.compared, *([self.exported] if self.exported else [])]:
-            chain = [name]
-            while (start := self.methods[chain[-1]].starts_from) is not None:
-                chain.append(start)
-            found |= dict.fromkeys(reversed(chain))
-        return list(found)
+        return list(dict.fromkeys(each for name in self.compared for each in self.starts_of(name)))
 
     @model_validator(mode="after")
     def _check_methods(self) -> Self:
@@ -278,6 +284,11 @@ class Adaptation(Section):
             for label in self.classes if annotations else ():
                 known = list(annotations.classes.values())
                 check_known(label, known, "adaptation.classes", f"labels of cohorts.{name}.annotations")
+        if not study.cohorts[self.target].slides.photographs:
+            raise ValueError(
+                f"cohorts.{self.target}.slides.photographs: false, and it is adaptation.target; expected a cohort of "
+                "photographs"
+            )
         if self.training.crop_px and self.training.crop_px > study.tiles.tile_px:
             raise ValueError(
                 f"adaptation.training.crop_px: {self.training.crop_px}, and patches have {study.tiles.tile_px} px"

@@ -35,7 +35,7 @@ DASHES = ("solid", (0, (4, 1.5)))
 DOMAIN_LOOKS = {SOURCE: ("s", False, "#7A7A7A"), TARGET: ("o", True, "#0063B1")}
 # Columns of `curve.tsv`, what they are, and whether their axis is logarithmic.
 LOSSES = (
-    ("validation_loss", "Loss of labels, on slides", False),
+    ("validation_loss", "Loss of labels, of each method's own kind", False),
     ("validation_accuracy", "Accuracy, on slides", False),
     ("validation_entropy", "Entropy of predictions, on both", False),
     ("validation_domain", "Domain loss, of each method's own kind", True),
