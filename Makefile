@@ -1,8 +1,9 @@
 # From a fresh clone with Python ≥ 3.11: `make demo` or `make test`. Either makes the environment first.
 PYTHON ?= python3
 CORES ?= $(shell nproc)
-# Processes of the tests.
+# Processes of the tests, and which of them: `make test MARKS="not slow"` is what CI runs.
 WORKERS ?= 2
+MARKS ?=
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -30,7 +31,7 @@ submissions: $(READY) ## how many jobs a run would submit to SLURM; CONFIG=studi
 		| $(BIN)/python -m workflow_scripts.lib.submissions slurm/config.v9+.yaml
 
 test: $(READY) ## unit tests and workflow tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=20
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations=20 -m "$(MARKS)"
 
 test-results: $(READY) ## tests of the results that `make demo` built
 	$(BIN)/python -m pytest tests/results

@@ -162,6 +162,7 @@ def program(data: tuple[list, list], call: str) -> list[str]:
     ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_process_killed_at_any_moment_goes_on_to_the_same_weights(tmp_path, data):
     """SIGKILL, at moments that fall into start-up, steps, evaluations and writing."""
     train(tmp_path / "whole", *data, max_epochs=12)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from checkouts import MINI, Checkout
 
 from workflow_scripts.lib import annotated_slides, files, planning
@@ -56,6 +57,7 @@ def annotate(checkout: Checkout) -> list[str]:
     return [left, whole, misspelt, broken]
 
 
+@pytest.mark.slow
 def test_a_cohort_with_annotations_can_check_them_before_anything_is_trained(copy):
     drawn = left, whole, misspelt, broken = annotate(copy)
     planned = copy.planned("annotations")

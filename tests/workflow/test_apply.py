@@ -24,6 +24,7 @@ def applied(copy):
     return copy
 
 
+@pytest.mark.slow
 def test_maps_and_hti_of_applied_models_are_those_of_the_chain(applied):
     run = applied.snakemake(overlay="apply.yaml")
     assert run.returncode == 0, run.stdout

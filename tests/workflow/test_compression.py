@@ -123,6 +123,7 @@ def test_an_encoder_that_changes_is_trained_again_with_what_stands_on_it_and_no_
     assert after["train_slide_models"] == 1
 
 
+@pytest.mark.slow
 def test_an_external_slide_that_goes_trains_nothing(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=True)
     slide = next((copy.folder / RESULTS / "input" / "compression_external" / "slides").iterdir()).stem
@@ -136,6 +137,7 @@ def test_an_external_slide_that_goes_trains_nothing(study, tmp_path):
     assert table(copy, "table1").query("set == 'external'")["patients"].tolist() == [3]
 
 
+@pytest.mark.slow
 def test_an_encoder_that_is_brought_as_two_files_is_not_trained(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=True)
     (copy.folder / "brought").mkdir()

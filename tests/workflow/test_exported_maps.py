@@ -3,6 +3,7 @@
 import json
 
 import openslide
+import pytest
 from checkouts import MINI, Checkout
 
 from workflow_scripts.lib import planning
@@ -24,6 +25,7 @@ def names(checkout: Checkout, folder: str) -> list[str]:
     )
 
 
+@pytest.mark.slow
 def test_what_the_configuration_lists_is_exported_and_nothing_else_made(copy):
     copy.edit(MINI, "demo:\n", SECTION)
     # The summary has the configuration.

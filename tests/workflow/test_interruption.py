@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from checkouts import MINI, Checkout, tables_of
 
 
@@ -32,6 +33,7 @@ def kill(checkout: Checkout, log: Path, *, when: Callable[[], bool], wait: float
     run.wait()
 
 
+@pytest.mark.slow
 def test_ten_kills_at_random_moments_change_no_table(finished, tmp_path):
     killed, log = finished.copy_to(tmp_path / "killed", with_results=False), tmp_path / "run.log"
     results = killed.folder / "results"

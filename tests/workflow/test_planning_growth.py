@@ -69,11 +69,13 @@ def plans(tmp_path_factory) -> dict[int, Planned]:
     return found
 
 
+@pytest.mark.slow
 def test_every_slide_is_planned_and_none_is_there(plans):
     assert {slides: plan.jobs["tile_slide"] for slides, plan in plans.items()} == {FEW: FEW, MANY: MANY}
     assert plans[FEW].jobs["train_model"] == plans[MANY].jobs["train_model"] == 50
 
 
+@pytest.mark.slow
 def test_no_function_of_ours_is_called_more_than_a_few_times_for_a_slide(plans):
     # The most is for the places of stores: 18 models learn from a slide, and its chunk and its cohort read it.
     few, many = plans[FEW].ours, plans[MANY].ours
@@ -81,14 +83,17 @@ def test_no_function_of_ours_is_called_more_than_a_few_times_for_a_slide(plans):
     assert {name: round(calls) for name, calls in per_slide.items() if calls > LIMIT} == {}
 
 
+@pytest.mark.slow
 def test_what_is_of_a_cohort_is_asked_as_often_for_many_slides_as_for_few(plans):
     for name in ("read_table", "selection", "usable_files", "in_sheet", "code_version"):
         assert plans[FEW].ours[name] == plans[MANY].ours[name], name
 
 
+@pytest.mark.slow
 def test_the_disk_is_asked_a_few_times_for_a_slide(plans):
     assert (plans[MANY].disk - plans[FEW].disk) / (MANY - FEW) < 20
 
 
+@pytest.mark.slow
 def test_a_plan_imports_no_torch(plans):
     assert not plans[FEW].imports_torch

@@ -100,6 +100,7 @@ def test_code_and_the_ways_of_transfer_are_no_reason_to_fetch_again(arrived, tmp
     assert fetched.planned(TARGET) == {}
 
 
+@pytest.mark.slow
 def test_slides_that_are_not_kept_go_when_they_are_tiled_and_come_again_when_they_are_needed(finished, portal, fetched):
     configure(fetched, portal, keep_slides=False)
     assert fetched.snakemake(TARGET).returncode == 0
@@ -113,6 +114,7 @@ def test_slides_that_are_not_kept_go_when_they_are_tiled_and_come_again_when_the
     assert len(portal.data_requests()) - before == 8
 
 
+@pytest.mark.slow
 def test_a_change_of_the_list_and_of_a_stage_are_both_followed_in_one_run(arrived, tmp_path):
     portal, fetched = arrived[0], arrived[1].copy_to(tmp_path / "copy", with_results=True)
     # The one of eight without which every set still has both classes.
@@ -131,6 +133,7 @@ def test_a_change_of_the_list_and_of_a_stage_are_both_followed_in_one_run(arrive
     assert len(portal.requests) == before
 
 
+@pytest.mark.slow
 def test_a_slide_whose_md5_changes_in_the_list_is_downloaded_anew(arrived, tmp_path, monkeypatch):
     portal, fetched = arrived[0], arrived[1].copy_to(tmp_path / "copy", with_results=True)
     first = slides_of(portal)[0]
@@ -145,6 +148,7 @@ def test_a_slide_whose_md5_changes_in_the_list_is_downloaded_anew(arrived, tmp_p
     assert fetched.planned(TARGET) == {}
 
 
+@pytest.mark.slow
 def test_a_slide_of_ones_own_that_is_removed_after_it_was_tiled_is_not_downloaded(finished, portal, fetched):
     own = fetched.folder / "own"
     own.mkdir()
@@ -157,6 +161,7 @@ def test_a_slide_of_ones_own_that_is_removed_after_it_was_tiled_is_not_downloade
     assert fetched.planned(TARGET) == {}
 
 
+@pytest.mark.slow
 def test_a_slide_that_the_portal_no_longer_has_is_excluded_with_that_reason(portal, fetched):
     manifest = portal.write_old_manifest(fetched.folder / "manifest.txt")
     lines = [line for line in manifest.read_text().splitlines() if not line.endswith("RNA-Seq")]
@@ -173,6 +178,7 @@ def test_a_slide_that_the_portal_no_longer_has_is_excluded_with_that_reason(port
     assert sum("\taccepted\t" in row for row in rows.values()) == 6
 
 
+@pytest.mark.slow
 def test_a_download_that_fails_is_one_clear_line_and_the_next_run_goes_on(portal, fetched):
     configure(fetched, portal, patience={"attempts": 1, "stall_s": 10})
     assert fetched.snakemake("results/mini/splits.tsv").returncode == 0
@@ -187,6 +193,7 @@ def test_a_download_that_fails_is_one_clear_line_and_the_next_run_goes_on(portal
     assert len(portal.data_requests()) - before == 9
 
 
+@pytest.mark.slow
 def test_a_run_killed_while_it_downloads_goes_on_to_the_same_cohort(finished, portal, fetched):
     assert fetched.snakemake("results/mini/splits.tsv").returncode == 0
     portal.pause_s = 0.02

@@ -1,5 +1,6 @@
 """A cohort whose stain is normalised: fitted per slide, listed, drawn, and stored recoloured."""
 
+import pytest
 from checkouts import MINI
 
 from workflow_scripts.lib import files, planning, stained_slides, stains, tiles
@@ -9,6 +10,7 @@ RULES = {"fit_reference", "fit_stain", "list_stains", "normalise_tiles", "draw_s
 FIGURE = "results/mini/figures/stains.png"
 
 
+@pytest.mark.slow
 def test_a_cohort_whose_stain_is_normalised_shows_it(copy):
     slides = list(planning.usable_files(copy.folder / "results/mini/sheet.tsv"))
     recoloured_stores = [f"results/mini/normalised/{slide}.h5" for slide in slides[:2]]

@@ -93,6 +93,7 @@ def test_weights_that_are_brought_make_what_lacked_them(study, monkeypatch, tmp_
     assert STUDY.planned(study)["find_regimes"] == 1
 
 
+@pytest.mark.slow
 def test_a_named_file_of_weights_that_is_brought_does_so_too(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=True)
     copy.edit(DEMO, "      weights: imagenet\n", "      weights: imagenet\n      imagenet: own.safetensors\n")
@@ -118,6 +119,7 @@ def test_another_resolution_of_the_map_trains_nothing(study, tmp_path):
     assert not {"train_filter", "tile_slide", "score_annotated"} & set(after)
 
 
+@pytest.mark.slow
 def test_a_detector_is_a_tumour_filter_of_the_chain_by_configuration_alone(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=True)
     copy.edit(DEMO, "  transfer_target:\n", "  transfer_target:\n    tumour_filter: source\n")
