@@ -970,7 +970,7 @@ def test_every_caption_names_its_cohort_filter_or_study_and_is_plain_text():
     for path in captions:
         text = path.read_text(encoding="utf-8")
         studies = {"origin": "metastatic origin study", "transfer": "cross-cancer transfer study"}
-        studies |= {"compression": "neural image compression study"}
+        studies |= {"compression": "neural image compression study", "adaptation": "microscope adaptation study"}
         named = studies.get(path.name.split("_")[0], r"snakemake\.wildcards\.(cohort|filter)\b")
         assert re.search(named, text), path.name
         assert text.isprintable() or "\n" in text

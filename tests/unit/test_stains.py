@@ -79,6 +79,7 @@ def test_the_published_result_is_reproduced_to_the_grey_level(shared_data):
     assert difference(stains.recolour(before, Normalisation(LEAST_SQUARES, source, PUBLISHED)), after) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [MACENKO, VAHADANE])
 def test_a_hundred_tiles_are_as_staintools_makes_them(method, tcga_tiles, staintools):
     pixels = np.concatenate([tile[::8, ::8].reshape(-1, 3) for tile in tcga_tiles])
