@@ -14,7 +14,7 @@ from workflow_scripts.lib.domains import SOURCE, TARGET
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.adaptation import DOMAIN_WORDS, MEASURE_WORDS, PAPER_DOMAINS, paper_value
 from workflow_scripts.lib.figures.origin import in_order, readable
-from workflow_scripts.lib.figures.tables import as_page, estimate, grid, p_cell, row_head, whole
+from workflow_scripts.lib.figures.tables import as_page, estimate, grid, notes, p_cell, row_head, whole
 from workflow_scripts.lib.splits import TEST, TRAIN, VALIDATION
 
 SETS = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
@@ -22,8 +22,6 @@ SETS = {TRAIN: "training", VALIDATION: "validation", TEST: "test"}
 PAPER_SETS = {TRAIN: "train", TEST: "test"}
 PAPER_CLASSES = ("normal", "adenoma", "adenocarcinoma")
 LABELLED = {"source": "slides", "target": "photographs", "both": "both"}
-# What one note is of is named up to so many times.
-MOST_NAMED = 4
 
 
 def table1_page(data: pd.DataFrame) -> str:
@@ -213,14 +211,4 @@ def _notes(table2: pd.DataFrame, tests: pd.DataFrame, methods: Mapping[str, Mapp
         (" − ".join(methods[row[name]]["title"] for name in ("first", "second")), row["note"])
         for row in tests.to_dict("records")
     ]
-    by_note: dict[str, dict[str, None]] = {}
-    for what, note in said:
-        if isinstance(note, str) and note:
-            by_note.setdefault(note, {})[what] = None
-    items = [f"<li><strong>{_first_few(list(of))}</strong>: {escape(note)}</li>" for note, of in by_note.items()]
-    return f"<h2>Notes</h2>\n<ul>{''.join(items)}</ul>\n" if items else ""
-
-
-def _first_few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return escape("; ".join(names[:MOST_NAMED]) + more)
+    return notes(said)

@@ -1,7 +1,7 @@
 """Table 1 as a page of HTML: our AUCs with their intervals, and the paper's beside them."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -43,6 +43,9 @@ small { color: #595959; display: block; }
 @media print { body { margin: 0; max-width: none; font-size: 9pt; } }
 """
 
+# What one note is of is named up to so many times.
+MOST_NAMED = 4
+
 
 def table1(frame: pd.DataFrame, *, cohort: str) -> str:
     """A self-contained page: `evaluation/table1.tsv` of `cohort`, with the values of the paper's Table 1 beside it.
@@ -65,9 +68,9 @@ def table1(frame: pd.DataFrame, *, cohort: str) -> str:
         f"A slide's score is the share of its tiles classified as positive. {relation} AUCs of at least {BOLD_FROM:g}"
         " are bold. Under an AUC of ours: its 95&nbsp;% interval, resampled by patient, and the number of slides."
     )
-    notes = _notes(frame)
+    noted = _notes(frame)
     source = f"<p><small>Paper: {escape(published.PAPER)}</small></p>"
-    return as_page(title, f"<h1>{escape(title)}</h1>\n<p>{lead}</p>\n" + "\n".join(body) + notes + source)
+    return as_page(title, f"<h1>{escape(title)}</h1>\n<p>{lead}</p>\n" + "\n".join(body) + noted + source)
 
 
 def save_page(page: str, path: str | Path, *, made_by: Mapping[str, Any]) -> None:
@@ -210,3 +213,18 @@ def p_cell(p: float) -> str:
 def whole(number: float) -> str:
     """A number of things, or NA."""
     return f"{number:,.0f}" if np.isfinite(number) else "NA"
+
+
+def notes(said: Iterable[tuple[str, object]]) -> str:
+    """A list of what tables note, '' where they note nothing: what each note is of, and the note, which stands once."""
+    by_note: dict[str, dict[str, None]] = {}
+    for what, note in said:
+        if isinstance(note, str) and note:
+            by_note.setdefault(note, {})[what] = None
+    items = [f"<li><strong>{_first_few(list(of))}</strong>: {escape(note)}</li>" for note, of in by_note.items()]
+    return f"<h2>Notes</h2>\n<ul>{''.join(items)}</ul>\n" if items else ""
+
+
+def _first_few(names: Sequence[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return escape("; ".join(names[:MOST_NAMED]) + more)

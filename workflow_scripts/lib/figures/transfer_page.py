@@ -10,7 +10,7 @@ from workflow_scripts.lib import published
 from workflow_scripts.lib.detection_data import COLUMNS
 from workflow_scripts.lib.figures import style
 from workflow_scripts.lib.figures.origin import in_order, readable
-from workflow_scripts.lib.figures.tables import as_page, estimate, grid, p_cell, row_head, whole
+from workflow_scripts.lib.figures.tables import as_page, estimate, grid, notes, p_cell, row_head, whole
 from workflow_scripts.lib.figures.transfer import LEVELS, NOT_AVAILABLE, is_missing
 from workflow_scripts.lib.splits import TEST, TRAIN, VALIDATION
 from workflow_scripts.lib.transfer_scores import OVERALL
@@ -20,8 +20,6 @@ SETS = {TRAIN: "training", VALIDATION: "validation", TEST: "held out"}
 PAPER_TARGET, PAPER_SOURCE = "prostate", "CAMELYON16"
 PAPER_REGIMES = ("None", "ImageNet", "CAMELYON16")
 PAPER_SLIDES = 6
-# What one note is of is named up to so many times.
-MOST_NAMED = 4
 
 
 def table1_page(
@@ -164,17 +162,7 @@ def _notes(table1: pd.DataFrame, tests: pd.DataFrame, regimes: pd.DataFrame) -> 
         for row in tests.to_dict("records")
         if not {row["first"], row["second"]} & gone
     ]
-    by_note: dict[str, dict[str, None]] = {}
-    for what, note in said:
-        if isinstance(note, str) and note:
-            by_note.setdefault(note, {})[what] = None
-    items = [f"<li><strong>{_first_few(list(of))}</strong>: {escape(note)}</li>" for note, of in by_note.items()]
-    return f"<h2>Notes</h2>\n<ul>{''.join(items)}</ul>\n" if items else ""
-
-
-def _first_few(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return escape("; ".join(names[:MOST_NAMED]) + more)
+    return notes(said)
 
 
 # The cohorts
