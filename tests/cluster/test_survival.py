@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 from checkouts import MINI, REPOSITORY, Checkout
-from cluster import wait_until
+from cluster import ClusterError, wait_until
 from jobs import ask, snakemake, submit
 
 MODEL = "results/mini/training/GLDA/round_1"
@@ -85,7 +85,10 @@ def said(pattern: str, log: Path) -> str:
     def found() -> list[str]:
         return re.findall(pattern, log.read_text()) if log.is_file() else []
 
-    wait_until(found, 60, f"{log} does not say {pattern!r}")
+    try:
+        wait_until(found, 60, f"{log} does not say {pattern!r}")
+    except ClusterError as error:
+        raise ClusterError(f"{error}; this is all it says:\n{log.read_text() if log.is_file() else ''}") from error
     return found()[0]
 
 
