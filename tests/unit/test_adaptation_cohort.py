@@ -15,6 +15,7 @@ from workflow_scripts.lib import slides, splits
 from workflow_scripts.lib.annotations import read_annotations
 from workflow_scripts.lib.configuration.adaptation import AdaptationDemo, Camera
 from workflow_scripts.lib.demo import adaptation, camera, dyes, histology
+from workflow_scripts.lib.demo.histology import CELL_PX
 from workflow_scripts.lib.domains import SOURCE, TARGET
 from workflow_scripts.lib.errors import InputError
 
@@ -46,9 +47,9 @@ def sheet_of(folder: Path, name: str) -> pd.DataFrame:
     return pd.read_csv(folder / f"{name}.tsv", sep="\t")
 
 
-def paint(*regions: str, number: int = 0, px: int = 600) -> adaptation.Painted:
+def paint(regions: tuple[str, str], *, number: int) -> adaptation.Painted:
     slide, rng = adaptation.Slide(number, "", SOURCE, "", regions), np.random.default_rng([1, number])
-    return adaptation.paint(slide, shape=(px // 4, px // 4), seed=5, rng=rng)
+    return adaptation.paint(slide, shape=(150, 150), seed=5, rng=rng)
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(made, tmp_path):
@@ -57,7 +58,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(made, tmp_pat
 
 
 def test_another_seed_gives_other_slides_and_photographs():
-    slide = adaptation.Slide(0, "", SOURCE, "", (adaptation.NORMAL,))
+    slide = adaptation.Slide(0, "", SOURCE, "", adaptation.REGIONS[0])
     first, second = (
         adaptation.paint(slide, shape=(64, 64), seed=seed, rng=np.random.default_rng(seed)).pixels for seed in (5, 6)
     )
@@ -183,21 +184,22 @@ def test_photographs_of_one_cohort_are_of_one_microscope(monkeypatch, tmp_path):
     monkeypatch.setattr(camera, "take", lambda *a, **k: seen.append(k["microscope"]) or take(*a, **k))
     given = {"slide_px": 560, "photograph_um": 200.0, "camera": SMALL["camera"], "seed": 5}
     for number in (6, 7):
-        slide = adaptation.Slide(number, f"P{number}", TARGET, "", (adaptation.NORMAL,), (".png",))
+        slide = adaptation.Slide(number, f"P{number}", TARGET, "", adaptation.REGIONS[0], (".png",))
         adaptation._make_slide(slide, folder=tmp_path, name_of={TARGET: "seen"}, **given)
     first, second = seen
     assert np.array_equal(first.tint, second.tint) and np.array_equal(first.brightest, second.brightest)
 
 
 def test_mean_colours_of_what_is_stained_hardly_differ_between_classes():
-    means = {}
-    for name in adaptation.CLASSES:
-        stained = []
+    means: dict[str, list[np.ndarray]] = {name: [] for name in adaptation.CLASSES}
+    for regions in adaptation.REGIONS:
         for number in range(3):
-            pixels = paint(name, number=number).pixels
-            stained.append(pixels[pixels.min(axis=2) < 225].mean(axis=0))
-        means[name] = np.mean(stained, axis=0)
-    assert max(np.abs(one - other).max() for one in means.values() for other in means.values()) < 8
+            painted = paint(regions, number=number)
+            for name, mask in painted.classes.items():
+                pixels = painted.pixels[np.kron(mask, np.ones((CELL_PX, CELL_PX), bool))]
+                means[name].append(pixels[pixels.min(axis=1) < 225].mean(axis=0))
+    colours = [np.mean(found, axis=0) for found in means.values()]
+    assert max(np.abs(one - other).max() for one in colours for other in colours) < 8
 
 
 def test_both_cohorts_are_of_one_laboratory():

@@ -29,13 +29,15 @@ from workflow_scripts.lib.splits import TEST, TRAIN, VALIDATION
 
 DOMAINS = (SOURCE, TARGET)
 NORMAL, ADENOMA, ADENOCARCINOMA = CLASSES = ("Normal", "Adenoma", "Adenocarcinoma")
-# What slides show, in turn.
-REGIONS = ((NORMAL, ADENOMA), (NORMAL, ADENOCARCINOMA), (NORMAL,))
+# What slides show, in turn: a lesion each, so that few patients are enough to know one from the other.
+REGIONS = ((NORMAL, ADENOMA), (NORMAL, ADENOCARCINOMA))
 MPP, MAGNIFICATION = 0.5, 20
-LABORATORY = dyes.Laboratory(strengths=(1.15, 0.62), turn=0.014, spread=0.09)
+LABORATORY = dyes.Laboratory(strengths=(1.15, 0.62), turn=0.014, spread=0.04)
+# Of how much kinds of tumour vary from slide to slide (`morphology.vary`), what these classes do.
+VARIES = 0.5
 # The shares of either cohort's patients that test (paper, 3: 15 slides of 30) and that validate.
 HELD_OUT, VALIDATES, FEWEST = 1 / 3, 1 / 6, 6
-# The share of the tissue of a slide of two classes that is not normal.
+# The share of a slide's tissue that is its lesion.
 LESION_SHARE = (0.45, 0.65)
 # Regions are outlined this far inside the tissue of their class, so that a patch shows the class of its middle; half
 # the width of what is passed over.
@@ -110,11 +112,11 @@ def make_adaptation_cohorts(
 
     names: of the source and of the target. slides, photographed: slides of each, of a patient each, whom the two do
     not share; of each cohort's patients a third tests, a sixth validates. photographs: of each photographed slide; the
-    first shows its lesion, if it has one, the next normal tissue, and so on in turn. They may overlap. slide_px:
+    first shows its lesion, the next normal tissue, and so on in turn. They may overlap. slide_px:
     longest side of level 0, px of MPP. photograph_um: side of the field of a photograph, µm. camera: the values of
     `configuration.adaptation.Camera`. tile_px, tile_mpp: a tile, in px and µm/px, that must fit on a photograph.
 
-    Classes that are outlined: CLASSES, one or two on a slide (REGIONS), a little inside their tissue.
+    Classes that are outlined: CLASSES, two on a slide (REGIONS), a little inside their tissue.
 
     With processes > 1 workers are spawned: a script that calls this needs `if __name__ == "__main__":`. Raises
     InputError for names that are not two, fewer than FEWEST slides of a cohort, and fields that hold no tile or are
@@ -179,14 +181,12 @@ def set_sizes(patients: int) -> dict[str, int]:
 
 
 def paint(slide: Slide, *, shape: tuple[int, int], seed: int, rng: np.random.Generator) -> Painted:
-    """Paint a slide on `shape` (rows, columns) cells; its stain and its tissues are drawn by `rng`."""
+    """Paint a slide of two regions on `shape` (rows, columns) cells; its stain and its tissues are drawn by `rng`."""
     found = histology.paint_tissues(
-        [vary(LOOKS[name], rng) for name in slide.regions],
+        [vary(LOOKS[name], rng, share=VARIES) for name in slide.regions],
         shape=shape,
         mpp=MPP,
-        places=partial(_beside_each_other, share=rng.uniform(*LESION_SHARE))
-        if len(slide.regions) > 1
-        else histology.everywhere,
+        places=partial(_beside_each_other, share=rng.uniform(*LESION_SHARE)),
         stain=dyes.draw_stain(rng, LABORATORY),
         library_seed=seed,
         rng=rng,

@@ -463,9 +463,12 @@ def metastasis(kind: str, own_shift: np.ndarray, rng: np.random.Generator) -> Lo
     return vary(KINDS[kind][0], rng, np.array(progress) + own_shift * _spreads())
 
 
-def vary(look: Look, rng: np.random.Generator, shift: np.ndarray | float = 0.0) -> Look:
-    """A slide's draw around a look, shifted by so much (properties,), in logarithms and logits."""
-    moved = shift + _spreads() * rng.standard_normal(len(PROPERTIES))
+def vary(look: Look, rng: np.random.Generator, shift: np.ndarray | float = 0.0, *, share: float = 1.0) -> Look:
+    """A slide's draw around a look, shifted by so much (properties,), in logarithms and logits.
+
+    share: of the spread of each property (PROPERTIES), what slides vary by.
+    """
+    moved = shift + share * _spreads() * rng.standard_normal(len(PROPERTIES))
     values = asdict(look)
     return replace(
         look, **{name: _moved(values[name], by, name) for name, by in zip(PROPERTIES, moved.tolist(), strict=True)}
