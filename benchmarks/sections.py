@@ -149,6 +149,20 @@ SECTIONS = (
         },
     ),
     Section(
+        "photographs",
+        "Photographs",
+        """
+        Photographs of a microscope classified by an exported model, MobileNetV2 on patches of 512 px at 1.333 µm/px
+        with random weights, in one thread: the exported network in its own runtime beside the same in torch; and all
+        that the command does with photographs of six megapixels (read, cut, judge, encode, apply) beside the exported
+        network on as many patches in memory.
+        """,
+        {
+            "photographs_network": "The exported network",
+            "photographs_folder": "Photographs of a folder",
+        },
+    ),
+    Section(
         "planning",
         "Planning",
         """

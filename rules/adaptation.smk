@@ -188,7 +188,7 @@ rule embed_adaptation_patches:
     resources:
         gpu=1,
     params:
-        slides=lambda wildcards: {SOURCE: {"test": tested_in(SOURCE)}, "labelled_target": {"test": tested_in(TARGET)}},
+        slides=lambda wildcards: {SOURCE: {"test": tested_in(SOURCE)}, LABELLED_TARGET: {"test": tested_in(TARGET)}},
         slide_labels=lambda wildcards: labels_of_slides(tested_places()),
         methods=study.adaptation.shown,
         classes=study.adaptation.classes,
@@ -238,7 +238,7 @@ rule classify_test_photographs:
     threads: study.predictions.threads
     params:
         threads=study.predictions.threads,
-        mpp=lambda wildcards: [mpp_of_photograph(cohort, slide) for cohort, slide in tested_photographs()],
+        mpp=lambda wildcards: [configured_mpp(cohort, slide) for cohort, slide in tested_photographs()],
         code=code_of("classify_test_photographs"),
     script:
         "../workflow_scripts/classify_test_photographs.py"

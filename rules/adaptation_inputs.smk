@@ -2,11 +2,7 @@
 from functools import cache
 
 from workflow_scripts.lib import planning
-from workflow_scripts.lib.domains import SOURCE, TARGET
-
-# Colours in which models see patches: as scanned or photographed, or with their stain normalised.
-RAW, STAINED = "raw", "stained"
-
+from workflow_scripts.lib.domains import LABELLED_TARGET, RAW, SOURCE, STAINED, TARGET
 
 # Slides and photographs
 
@@ -42,7 +38,7 @@ def slides_of_adaptation():
     source, target = study.adaptation.source, study.adaptation.target
     found = {
         SOURCE: sets_of_adaptation(source, labelled_slides(source)),
-        "labelled_target": sets_of_adaptation(target, labelled_slides(target)),
+        LABELLED_TARGET: sets_of_adaptation(target, labelled_slides(target)),
         TARGET: sets_of_adaptation(target, list(slides_listed(target))),
     }
     check_methods_have_slides(found)
@@ -57,7 +53,7 @@ def check_methods_have_slides(found):
     """Refuse methods whose labels, or whose photographs to adapt to, are in no slide of a set that they need."""
     methods = [study.adaptation.methods[name] for name in study.adaptation.used_methods()]
     needed = {(SOURCE, "validation"): methods, (SOURCE, "train"): [m for m in methods if m.labelled != "target"]}
-    needed["labelled_target", "train"] = [m for m in methods if m.labelled != "source"]
+    needed[LABELLED_TARGET, "train"] = [m for m in methods if m.labelled != "source"]
     needed[TARGET, "train"] = [m for m in methods if m.sees_target]
     needed[TARGET, "validation"] = [m for m in methods if m.sees_target and not m.batch_statistics]
     for (part, name), of in needed.items():
@@ -115,7 +111,7 @@ def method_of(wildcards):
 def parts_of_method(wildcards):
     """The slides that a method learns from, and is judged on in training, of each part and set; none that it does not use.
 
-    The labels of the target are those of `labelled_target` alone.
+    The labels of the target are those of LABELLED_TARGET alone.
     """
     method, slides = method_of(wildcards), slides_of_adaptation()
     if method.batch_statistics:
@@ -124,7 +120,7 @@ def parts_of_method(wildcards):
     learnt = ["train"] if method.labelled in ("source", "both") else []
     parts = {SOURCE: {name: slides[SOURCE][name] for name in [*learnt, "validation"]}}
     if method.labelled in ("target", "both"):
-        parts["labelled_target"] = {"train": slides["labelled_target"]["train"]}
+        parts[LABELLED_TARGET] = {"train": slides[LABELLED_TARGET]["train"]}
     if method.sees_target:
         parts[TARGET] = {name: slides[TARGET][name] for name in ("train", "validation")}
     return parts
@@ -202,7 +198,7 @@ def cohort_of_domain(domain):
 
 def tested_in(domain):
     """The slides or photographs with labels that no method has seen, as (cohort, slide)."""
-    found = slides_of_adaptation()[SOURCE if domain == SOURCE else "labelled_target"]["test"]
+    found = slides_of_adaptation()[SOURCE if domain == SOURCE else LABELLED_TARGET]["test"]
     if not found:
         cohort = cohort_of_domain(domain)
         raise WorkflowError(
@@ -261,7 +257,7 @@ def all_places():
 def labelled_places():
     """The slides and photographs with labels, in every set."""
     found = slides_of_adaptation()
-    return [place for part in (SOURCE, "labelled_target") for places in found[part].values() for place in places]
+    return [place for part in (SOURCE, LABELLED_TARGET) for places in found[part].values() for place in places]
 
 
 def labels_learnt_from(name):
@@ -292,11 +288,6 @@ def of_shown_methods(file):
 def tested_photographs():
     """The held-out photographs that are there, as (cohort, slide); the chain excludes others with their reason."""
     return [place for place in tested_in(TARGET) if planning.find_slide(slides_listed(place[0])[place[1]])]
-
-
-def mpp_of_photograph(cohort, slide):
-    given_in_sheet = in_sheet(cohort, "mpp")[slide]
-    return float(given_in_sheet) if given_in_sheet else study.cohorts[cohort].slides.mpp
 
 
 def exported_weights(_wildcards):

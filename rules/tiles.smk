@@ -21,7 +21,7 @@ rule tile_slide:
     params:
         tiles=tile_settings,
         brought=slide_to_bring,
-        configured_mpp=configured_mpp,
+        configured_mpp=lambda wildcards: configured_mpp(wildcards.cohort, wildcards.slide),
         md5=listed_md5,
         photograph=is_photograph,
         code=code_of("tile_slide"),

@@ -42,10 +42,10 @@ def slide_to_bring(wildcards):
     return None if planning.find_slide(file) else f"results/{wildcards.cohort}/slides/{Path(file).name}"
 
 
-def configured_mpp(wildcards):
+def configured_mpp(cohort, slide):
     """µm/px for a slide whose file does not say: of the sheet, or else of the cohort."""
-    given_in_sheet = in_sheet(wildcards.cohort, "mpp")[wildcards.slide]
-    return float(given_in_sheet) if given_in_sheet else cohort_of(wildcards).slides.mpp
+    given_in_sheet = in_sheet(cohort, "mpp")[slide]
+    return float(given_in_sheet) if given_in_sheet else study.cohorts[cohort].slides.mpp
 
 
 def listed_md5(wildcards):

@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from workflow_scripts.lib import divergence, feeding, files, inference, models, tile_sources, tiles
-from workflow_scripts.lib.adaptation_training import DomainSlide, labelled_parts
+from workflow_scripts.lib import divergence, feeding, files, inference, models, tile_sources
+from workflow_scripts.lib.adaptation_training import DomainSlide, labelled_parts, load_for
 from workflow_scripts.lib.tile_sources import TileSource
 from workflow_scripts.lib.training_data import SlideTiles, sample_classes
 
@@ -64,11 +64,7 @@ def pooled_features(
     stain: the reference that sources with a normalisation are normalised to. Paper: 3.2 ("learned features after the
     GAP layer"). Raises InputError where the model was trained on other tiles, or in other colours.
     """
-    model = models.load(folder)
-    for slide in slides:
-        with tiles.open_store(slide.source.store) as store:
-            own = stain if slide.source.normalisation else None
-            inference.check_fit(slide.slide_id, store, {str(folder): model.description}, own)
+    model = load_for(slides, folder, stain=stain)
     data, network = SlideTiles(slides), model.network.to(device)
     recolouring = data.recolouring.to(device)
     plan = [range(start, min(start + batch_size, len(data))) for start in range(0, len(data), batch_size)]

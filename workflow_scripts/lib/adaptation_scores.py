@@ -15,14 +15,13 @@ import pandas as pd
 
 from workflow_scripts.lib import adaptation_data, evaluation, files, predictions
 from workflow_scripts.lib.adaptation_data import DOMAINS, NO_CLASS
-from workflow_scripts.lib.domains import TARGET
+from workflow_scripts.lib.domains import RAW, STAINED, TARGET
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.splits import TEST
 
 log = logging.getLogger(__name__)
 
 MEASURES = ("accuracy", "precision", "recall", "f1")
-RAW, STAINED = "raw", "stained"
 # The method that others are tested against, where it is compared.
 BASELINE = "source_only"
 # Whose a prediction is.

@@ -20,7 +20,7 @@ from torch import nn
 from workflow_scripts.lib import adaptation_losses as losses
 from workflow_scripts.lib import adaptation_networks as networks
 from workflow_scripts.lib import files, inference, models, provenance, tile_models, tile_sources, tiles, training_data
-from workflow_scripts.lib.domains import SOURCE, TARGET
+from workflow_scripts.lib.domains import LABELLED_TARGET, SOURCE, TARGET
 from workflow_scripts.lib.encoder_training import NO_CLASS, labels_among
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.splits import TRAIN
@@ -30,8 +30,6 @@ from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles
 
 log = logging.getLogger(__name__)
 
-# Photographs with labels, as a part of what a method learns from beside SOURCE; those of TARGET come without.
-LABELLED_TARGET = "labelled_target"
 # Domain losses that are distances of two samples; others are a discriminator's.
 DISTANCES = {"mmd": losses.mmd, "coral": losses.coral}
 ADDA = "adda"
@@ -415,6 +413,22 @@ def train_method(
     )  # fmt: skip
 
 
+def load_for(
+    slides: Sequence[LabelledSlide], folder: str | Path, *, stain: Mapping[str, Any] | None
+) -> models.TrainedModel:
+    """The model in a folder, for the patches of slides.
+
+    stain: the reference that sources with a normalisation are normalised to. Raises InputError where the model was
+    trained on other tiles, or in other colours (`inference.check_fit`).
+    """
+    model = models.load(folder)
+    for slide in slides:
+        with tiles.open_store(slide.source.store) as store:
+            own = stain if slide.source.normalisation else None
+            inference.check_fit(slide.slide_id, store, {str(folder): model.description}, own)
+    return model
+
+
 def measure_batch_statistics(
     folder: str | Path,
     *,
@@ -434,13 +448,10 @@ def measure_batch_statistics(
     count for nothing. The files are those of `train_method`, without an evaluation. Source: Li et al., Revisiting
     batch normalization for practical domain adaptation, 2016.
 
-    Raises InputError where the network has no batch statistics, there are fewer than two patches, or `check_fit` does.
+    Raises InputError where the network has no batch statistics, there are fewer than two patches, or `load_for` does.
     """
     device = inference.choose_device(threads)
-    model = models.load(starts_from)
-    for slide in target:
-        with tiles.open_store(slide.source.store) as store:
-            inference.check_fit(slide.slide_id, store, {str(starts_from): model.description}, stain)
+    model = load_for(target, starts_from, stain=stain)
     data, network = SlideTiles(target), model.network.to(device)
     layers = [layer for layer in network.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
     if not layers:

@@ -158,12 +158,12 @@ class Camera(Section):
     )
     mpp: float = Field(1.1, ge=0.2, le=4, description="µm/px of its photographs.")
     colour: float = Field(
-        0.05, ge=0, description="White balance: the strongest channel's factor to the weakest, above 1."
+        0.1, ge=0, description="White balance: the strongest channel's factor to the weakest, above 1."
     )
-    light: float = Field(0.04, ge=0, description="Exposure: spread of a photograph's brightness, as a share.")
-    vignette: float = Field(0.08, ge=0, le=1, description="Share of the light that the darkest corner lacks.")
-    blur_um: float = Field(0.3, ge=0, description="Blur of lens and focus, a Gaussian's σ in µm, up to twice of it.")
-    noise: float = Field(4.0, ge=0, description="White noise, standard deviation in grey levels.")
+    light: float = Field(0.06, ge=0, description="Exposure: spread of a photograph's brightness, as a share.")
+    vignette: float = Field(0.12, ge=0, le=1, description="Share of the light that the darkest corner lacks.")
+    blur_um: float = Field(0.35, ge=0, description="Blur of lens and focus, a Gaussian's σ in µm, up to twice of it.")
+    noise: float = Field(5.0, ge=0, description="White noise, standard deviation in grey levels.")
     jpeg_quality: int = Field(90, ge=30, le=100, description="Quality of those photographs that are JPEG.")
 
 
