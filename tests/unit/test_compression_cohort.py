@@ -61,11 +61,13 @@ def mean_colour(painted: compression.Painted) -> np.ndarray:
     return painted.pixels[painted.pixels.min(axis=2) < GLASS].mean(axis=0)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(made, tmp_path):
     compression.make_compression_cohorts(tmp_path, processes=2, **SMALL)
     assert contents(tmp_path) == contents(made)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_slides(made, tmp_path):
     few = SMALL | {"seed": 6, "development": 2, "external": 2}
     compression.make_compression_cohorts(tmp_path, processes=1, **few)

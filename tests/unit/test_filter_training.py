@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from stores import make_store
 from test_training import SETTINGS
@@ -106,7 +107,7 @@ def test_a_filter_starts_from_anothers_convolutions_whatever_head_that_has(cohor
 
 def test_a_filter_starts_from_a_file_of_imagenets_weights_as_the_configuration_gives_it(cohort, tmp_path):
     torch.manual_seed(5)
-    pretrained = models.zoo.get_model("shufflenet_v2_x0_5", weights=None).state_dict()
+    pretrained = torchvision.models.get_model("shufflenet_v2_x0_5", weights=None).state_dict()
     save_file(pretrained, tmp_path / "own.safetensors")
     training = FilterTraining(
         backbone="shufflenet_v2_x0_5", weights="imagenet", imagenet=tmp_path / "own.safetensors"

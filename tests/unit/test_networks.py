@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import torchvision
 from safetensors.torch import save_file
 from torch import nn
 
@@ -22,7 +23,7 @@ def cache(tmp_path, monkeypatch):
 
 def of_imagenet(seed: int = 1) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
-    return models.zoo.get_model(SMALL, weights=None).state_dict()
+    return torchvision.models.get_model(SMALL, weights=None).state_dict()
 
 
 def same(first: nn.Module, second: dict[str, torch.Tensor]) -> set[str]:
@@ -93,7 +94,7 @@ def of_imagenet_without_drawing(network: nn.Module) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("outputs", [1, 1000])
 def test_imagenet_weights_are_those_of_torchs_cache_but_for_the_last_layer(cache, outputs):
     cache.mkdir(parents=True)
-    url = models.zoo.get_model_weights(SMALL).DEFAULT.url
+    url = torchvision.models.get_model_weights(SMALL).DEFAULT.url
     torch.save(of_imagenet(), cache / url.rpartition("/")[2])
     torch.manual_seed(2)
     network = models.build(SMALL, outputs=outputs)
@@ -123,7 +124,7 @@ def test_a_model_is_lacking_when_one_that_it_starts_from_is(cache):
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
-    torch.save(models.zoo.get_model("resnet18", weights=None).state_dict(), tmp_path / "other.pth")
+    torch.save(torchvision.models.get_model("resnet18", weights=None).state_dict(), tmp_path / "other.pth")
     with pytest.raises(InputError, match=r"expected the weights of a shufflenet_v2_x0_5, found 336 of 336 tensors"):
         models.load_pretrained(models.build(SMALL), SMALL, tmp_path / "other.pth")
 

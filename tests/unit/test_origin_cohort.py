@@ -153,6 +153,7 @@ def test_an_outline_holds_about_half_of_the_tissue(made):
             assert 0.3 < sum(region.geometry.area for region in found.regions) / tissue < 0.8
 
 
+@pytest.mark.slow
 def test_mean_colours_differ_less_between_classes_than_between_slides(painted):
     colours = painted.groupby("class")[["red", "green", "blue"]]
     between, within = colours.mean().std(), colours.std().mean()

@@ -50,6 +50,7 @@ def test_the_network_is_resnet50_with_an_output_for_each_of_fourteen_classes(stu
     assert sum(p.numel() for p in network.parameters()) == 25_557_032 - (1000 - 14) * 2049
 
 
+@pytest.mark.slow
 def test_one_step_of_the_published_training_is_made(tmp_path, study):
     rng = np.random.default_rng(1)
     classes = study.origin.classes

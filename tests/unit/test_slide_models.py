@@ -154,6 +154,7 @@ def test_a_higher_risk_is_of_who_dies_earlier(learnt):
     assert predict(*learnt("survival"))[["prediction", "time"]].corr("spearman").iloc[0, 1] < -0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("balanced", [False, True])
 def test_three_classes_have_three_probabilities(tmp_path, balanced):
     table, paths = study(tmp_path, "number")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
+import lightning_fabric
 import numpy as np
 import pytest
 import torch
@@ -383,9 +384,10 @@ def test_a_saved_state_is_of_the_machine_that_computes(data, monkeypatch):
     plain = key(machine())
     assert key(one_process()) == plain
     others = [key(machine(processes=2)), key(machine(device="cuda")), key(machine(precision="bf16-mixed"))]
-    for library in (torch, tile_models.torchvision):
-        monkeypatch.setattr(library, "__version__", "0")
-        others.append(key(machine()))
+    monkeypatch.setattr(torch, "__version__", "0")
+    others.append(key(machine()))
+    monkeypatch.setattr(tile_models, "version", lambda _: "0")
+    others.append(key(machine()))
     assert len({plain, *others}) == 6
 
 
@@ -454,7 +456,8 @@ def test_bfloat16_is_used_where_the_gpu_itself_has_it(monkeypatch, gpus, has_bf1
         torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or has_bf16
     )
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "V100")
-    monkeypatch.setattr(training, "Fabric", lambda **named: asked.update(named) or SimpleNamespace(launch=lambda: None))
+    made = SimpleNamespace(launch=lambda: None)
+    monkeypatch.setattr(lightning_fabric, "Fabric", lambda **named: asked.update(named) or made)
     training.make_fabric(threads=1)
     assert asked["precision"] == expected
 

@@ -53,6 +53,7 @@ def drawn_on(folder: Path, name: str, slide_id: str) -> shapely.Geometry:
     return shapely.union_all([region.geometry for region in found.regions])
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(made, tmp_path):
     organs.make_transfer_cohorts(tmp_path, **SMALL | {"processes": 2})
     assert contents(tmp_path) == contents(made)

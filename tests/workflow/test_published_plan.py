@@ -41,6 +41,7 @@ def test_the_cohort_is_made_with_no_slide_present_and_without_a_network(assemble
         assert not (results / "slides").exists()
 
 
+@pytest.mark.slow
 def test_the_whole_study_is_planned_every_slide_model_and_figure(assembled):
     planned = read_plan(snakemake(assembled, "--dry-run"))
     assert planned["download_slide"] == planned["tile_slide"] == 761 + 469
@@ -58,6 +59,7 @@ def test_the_whole_study_is_planned_every_slide_model_and_figure(assembled):
     assert 100 < submitted["submissions"].sum() < 3000
 
 
+@pytest.mark.slow
 def test_the_doctor_says_what_the_study_needs(assembled):
     said = snakemake(assembled, "doctor", "--quiet", "all")
     for words in (

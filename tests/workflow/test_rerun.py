@@ -130,6 +130,7 @@ def test_a_wrong_key_is_answered_before_anything_runs(copy):
     assert "tiles.tile_size: unknown key; did you mean 'tile_px'?" in run.stdout
 
 
+@pytest.mark.slow
 def test_a_misspelt_clinical_column_stops_the_run_before_a_model_is_trained(copy):
     copy.edit(MINI, "covariates: [Sex]", "covariates: [Sexx]")
     copy.edit(MINI, "tile_px: 64", "tile_px: 32")
@@ -150,6 +151,7 @@ def test_two_runs_do_not_write_at_once(copy):
     assert "another run is writing into results/" in run.stdout
 
 
+@pytest.mark.slow
 def test_a_cohort_whose_assembly_failed_is_not_taken_for_a_finished_one(copy):
     copy.edit(MINI, "validation: 0.3", "validation: 0.01")
     for _ in range(2):

@@ -103,6 +103,7 @@ def test_a_named_file_of_weights_that_is_brought_does_so_too(study, tmp_path):
     assert STUDY.planned(copy)["find_regimes"] == 1
 
 
+@pytest.mark.slow
 def test_a_detector_whose_start_saw_its_held_out_patients_is_refused(study, tmp_path):
     copy = study.copy_to(tmp_path / "after", with_results=False)
     copy.edit(DEMO, "    cohorts: [transfer_source]\n", "    cohorts: [transfer_target]\n")

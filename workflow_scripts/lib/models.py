@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from pickle import UnpicklingError
+from types import ModuleType
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
-from torchvision import models as zoo
 
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
@@ -58,7 +58,7 @@ def build(
     if backbone in INCEPTIONS:
         # Their auxiliary classifier is a second loss, of which the papers say nothing.
         options = {"aux_logits": False, "init_weights": True} | ({"dropout": 0.0} if head else {})
-    network = zoo.get_model(backbone, weights=None, num_classes=outputs, **options)
+    network = _zoo().get_model(backbone, weights=None, num_classes=outputs, **options)
     if head:
         name = last_layer(network)
         widths = [network.get_submodule(name).in_features, *head]
@@ -70,8 +70,15 @@ def build(
     return network.to(memory_format=torch.channels_last)
 
 
+def _zoo() -> ModuleType:
+    # Here, because the import takes two seconds, and networks that are not of torchvision need none of it.
+    from torchvision import models as zoo
+
+    return zoo
+
+
 def _check_backbone(backbone: str) -> None:
-    known = zoo.list_models(module=zoo)
+    known = _zoo().list_models(module=_zoo())
     if backbone not in known:
         raise InputError(f"training.backbone: {backbone!r} is not a torchvision classifier ({', '.join(known)})")
 
@@ -122,7 +129,7 @@ def carry_backbone(
     """
     # The head's layers lie below the name of the layer that it replaced. Built without memory, it draws no weights.
     with torch.device("meta"):
-        replaced = last_layer(zoo.get_model(backbone, weights=None)) + "."
+        replaced = last_layer(_zoo().get_model(backbone, weights=None)) + "."
     own = network.state_dict()
     carried = [name for name in own if not name.startswith(replaced)]
     strange = [name for name in carried if name not in weights or weights[name].shape != own[name].shape]
@@ -145,7 +152,7 @@ def pretrained_file(backbone: str, given: str | Path | None = None) -> Path:
         if not Path(given).is_file():
             raise InputError(f"{given}: expected a file of ImageNet weights (training.imagenet), found none")
         return Path(given)
-    url = zoo.get_model_weights(backbone).DEFAULT.url
+    url = _zoo().get_model_weights(backbone).DEFAULT.url
     path = Path(torch.hub.get_dir()) / "checkpoints" / url.rpartition("/")[2]
     if not path.is_file():
         raise InputError(

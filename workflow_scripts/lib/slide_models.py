@@ -6,13 +6,12 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 
 from workflow_scripts.lib import grids, inference, models, slide_problems
 from workflow_scripts.lib.errors import InputError
@@ -22,6 +21,9 @@ from workflow_scripts.lib.slide_networks import SlideNetwork
 from workflow_scripts.lib.slide_problems import ClassProblem, GridProblem, GridSet, NumberProblem, RiskProblem
 from workflow_scripts.lib.slide_targets import CLASS, NUMBER, SURVIVAL
 from workflow_scripts.lib.training import LAST, Schedule, Trained, make_fabric, train
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -269,7 +271,7 @@ def _labelled(data: GridSet) -> list[list[Any]]:
     return [[place.slide_id, label] for place, label in zip(data.places, data.labels.tolist(), strict=True)]
 
 
-def _run_key(description: Mapping[str, Any], sets: Sequence[GridSet], fabric: Fabric) -> str:
+def _run_key(description: Mapping[str, Any], sets: Sequence[GridSet], fabric: "Fabric") -> str:
     """Stands for all that shapes the weights: settings, code, what computes, labels, and the very files of the grids.
 
     A file is known by its size and its time of writing.

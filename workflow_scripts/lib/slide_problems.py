@@ -4,11 +4,10 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 
 from workflow_scripts.lib import evaluation, feeding, grids, scores
@@ -19,6 +18,9 @@ from workflow_scripts.lib.orientations import turned
 from workflow_scripts.lib.partial_likelihood import Ties, negative_log_likelihood
 from workflow_scripts.lib.slide_networks import SlideNetwork
 from workflow_scripts.lib.training_data import balanced_batches, batches
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ class GridProblem(ABC):
         augmentations: Sequence[str],
         l2: float,
         seed: int,
-        fabric: Fabric,
+        fabric: "Fabric",
     ) -> None:
         # A batch normalised as a whole has no spread of one slide.
         for name, data, fewest in (("training", training, 2), ("validation", validation, 1)):

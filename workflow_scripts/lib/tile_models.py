@@ -4,14 +4,13 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-import torchvision
-from lightning_fabric import Fabric
 
 from workflow_scripts.lib import models, provenance, tiles
 from workflow_scripts.lib.errors import InputError
@@ -19,6 +18,9 @@ from workflow_scripts.lib.files import write_table
 from workflow_scripts.lib.tile_problems import ManyClasses, TwoClasses
 from workflow_scripts.lib.training import Problem, Schedule, Trained, make_fabric, train
 from workflow_scripts.lib.training_data import LabelledSlide, SlideTiles
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -209,7 +211,7 @@ def _run_key(
     description: dict[str, Any],
     training: Sequence[LabelledSlide],
     validation: Sequence[LabelledSlide],
-    fabric: Fabric,
+    fabric: "Fabric",
 ) -> str:
     """Stands for all that shapes the weights: settings, code, what computes, labels, and the very files of the tiles.
 
@@ -220,7 +222,7 @@ def _run_key(
         "accelerator": fabric.device.type,
         "precision": fabric.strategy.precision.precision,
         "torch": str(torch.__version__),
-        "torchvision": torchvision.__version__,
+        "torchvision": version("torchvision"),
     }
     learned_from = [
         [

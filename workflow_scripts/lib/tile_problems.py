@@ -3,11 +3,10 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -15,6 +14,9 @@ from workflow_scripts.lib import feeding, interruption, models, scores
 from workflow_scripts.lib.augmentations import augment
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.training_data import SlideTiles, balanced_batches, batches
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 # Tiles, labels and slides, as `SlideTiles` gives them.
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -38,7 +40,7 @@ class SlideProblem(ABC):
         balanced_batches: bool,
         augmentations: Sequence[str],
         seed: int,
-        fabric: Fabric,
+        fabric: "Fabric",
         workers: int = 0,
     ) -> None:
         _check_sets(training, validation)

@@ -16,18 +16,19 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from workflow_scripts.lib import devices, interruption
 from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.files import writing
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 log = logging.getLogger(__name__)
 
@@ -132,7 +133,7 @@ class Learner:
     optimizer: torch.optim.Optimizer
 
     @classmethod
-    def of(cls, network: nn.Module, schedule: Schedule, fabric: Fabric) -> "Learner":
+    def of(cls, network: nn.Module, schedule: Schedule, fabric: "Fabric") -> "Learner":
         """A learner at its start, on the devices of `fabric`."""
         # Batches are normalised as wholes; on a CPU torch has no layer for that.
         if fabric.world_size > 1 and fabric.device.type == "cuda":
@@ -146,7 +147,7 @@ class Learner:
         )
         return cls(set_up, averaged, optimizer)
 
-    def step(self, loss: torch.Tensor, fabric: Fabric) -> None:
+    def step(self, loss: torch.Tensor, fabric: "Fabric") -> None:
         """Take one step down the gradient of a loss."""
         self.optimizer.zero_grad()
         fabric.backward(loss)
@@ -158,7 +159,7 @@ class Learner:
         for group in self.optimizer.param_groups:
             group["lr"] = max(group["lr"] * factor, min(lowest, group["lr"]))
 
-    def share_buffers(self, fabric: Fabric) -> None:
+    def share_buffers(self, fabric: "Fabric") -> None:
         """Give all processes the first one's batch statistics: what is evaluated is then what is kept and saved."""
         if fabric.world_size == 1:
             return
@@ -171,7 +172,7 @@ class Learner:
             for buffer, shared in zip(alike, together.split([buffer.numel() for buffer in alike]), strict=True):
                 buffer.copy_(shared.view_as(buffer))
 
-    def state_dict(self, fabric: Fabric) -> dict[str, Any]:
+    def state_dict(self, fabric: "Fabric") -> dict[str, Any]:
         """All of it, to be saved; the loss scale of 16-mixed is `precision`, which is empty in other precisions."""
         return {
             "network": self.network.state_dict(),
@@ -180,7 +181,7 @@ class Learner:
             "precision": fabric.strategy.precision.state_dict(),
         }
 
-    def load_state_dict(self, saved: Mapping[str, Any], fabric: Fabric) -> None:
+    def load_state_dict(self, saved: Mapping[str, Any], fabric: "Fabric") -> None:
         """Go on from what `state_dict` gave."""
         self.network.load_state_dict(saved["network"])
         self.averaged.load_state_dict(saved["averaged"])
@@ -207,7 +208,7 @@ class Run:
 
     state: State
     learner: Learner
-    fabric: Fabric
+    fabric: "Fabric"
     path: str | Path
     run_key: str
     heard: Callable[[], int]
@@ -247,7 +248,7 @@ class Run:
 
 
 def train(
-    problem: Problem, schedule: Schedule, *, seed: int, fabric: Fabric, path_to_state: str | Path, run_key: str
+    problem: Problem, schedule: Schedule, *, seed: int, fabric: "Fabric", path_to_state: str | Path, run_key: str
 ) -> Trained:
     """Train a network until it stops improving, and return its best weights.
 
@@ -293,7 +294,7 @@ def train(
     return Trained(state.best_weights, _mark_chosen(state.curve, schedule.checkpoint_on))
 
 
-def make_fabric(*, precision: str = "auto", threads: int, most_gpus: int | None = None) -> Fabric:
+def make_fabric(*, precision: str = "auto", threads: int, most_gpus: int | None = None) -> "Fabric":
     """All visible GPUs (see `devices`) with mixed precision, or the CPU in 32 bits with a fixed number of threads.
 
     most_gpus: how many are used at most; None for all.
@@ -301,6 +302,10 @@ def make_fabric(*, precision: str = "auto", threads: int, most_gpus: int | None 
     With more than one GPU the script of this process is started again for each of the others. Sums in torch change with
     the number of threads, so it is the caller's constant.
     """
+    # Here, because the import takes two seconds, and what applies models needs none of it.
+    from lightning_fabric import Fabric
+    from lightning_fabric.plugins.environments import LightningEnvironment
+
     torch.backends.cudnn.deterministic = True
     gpus = torch.cuda.device_count() if most_gpus is None else min(torch.cuda.device_count(), most_gpus)
     if precision == "auto":
@@ -417,7 +422,7 @@ def _mark_chosen(curve: Sequence[dict[str, Any]], measure: str) -> list[dict[str
     return [{**row, "chosen": int(row is best)} for row in curve]
 
 
-def _resume(path: str | Path, run_key: str, learner: Learner, schedule: Schedule, fabric: Fabric) -> State:
+def _resume(path: str | Path, run_key: str, learner: Learner, schedule: Schedule, fabric: "Fabric") -> State:
     """The saved state of the same run, with its learner set to it, or a fresh one."""
     saved = torch.load(path, weights_only=True, map_location="cpu") if Path(path).is_file() else {"run_key": None}
     if saved["run_key"] != run_key:
@@ -434,7 +439,7 @@ def _resume(path: str | Path, run_key: str, learner: Learner, schedule: Schedule
     )
 
 
-def _save_state(path: str | Path, run_key: str, state: State, learner: Learner, fabric: Fabric) -> None:
+def _save_state(path: str | Path, run_key: str, state: State, learner: Learner, fabric: "Fabric") -> None:
     content = {
         "run_key": run_key,
         "step": state.step,
