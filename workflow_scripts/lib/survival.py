@@ -1,22 +1,17 @@
 """Whether heterogeneity matters for survival: patients, groups, Kaplan-Meier, log-rank, Cox, and Figs. 4 to 6.
 
-Time is in months from diagnosis, event is 1 for a death and 0 for a patient lost sight of alive.
+Time is in months from diagnosis, event is 1 for a death and 0 for a patient lost sight of alive. lifelines is imported
+where it is used: it takes more than a second, and most that read these tables or draw from them need none of it.
 """
 
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import pandas as pd
-from lifelines import CoxPHFitter, KaplanMeierFitter
-from lifelines.exceptions import ConvergenceError, ConvergenceWarning
-from lifelines.statistics import logrank_test, proportional_hazard_test
-from lifelines.utils import concordance_index
-from scipy.linalg import LinAlgWarning
-from scipy.stats import kruskal, mannwhitneyu
 
 from workflow_scripts.lib import clinical as clinical_table
 from workflow_scripts.lib import files
@@ -25,6 +20,9 @@ from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.evaluation import holm
 from workflow_scripts.lib.labels import OOD, OOD_NEAR, UNLABELLED, seen_patients
 from workflow_scripts.lib.splits import TEST
+
+if TYPE_CHECKING:
+    from lifelines import CoxPHFitter
 
 log = logging.getLogger(__name__)
 
@@ -219,6 +217,8 @@ def kaplan_meier(patients: pd.DataFrame) -> pd.DataFrame:
     after that time; low and high its 95 % interval (Greenwood, log-log); at_risk the patients under observation just
     before it. Patients between the groups are left out. (Paper: Fig. 4.)
     """
+    from lifelines import KaplanMeierFitter
+
     curves = []
     for name in (LOW, HIGH):
         members = patients[patients["group"] == name]
@@ -363,6 +363,8 @@ def compare(patients: pd.DataFrame, labels: pd.Series) -> dict[str, object]:
 
     n_low, n_high, events_low, events_high, statistic, p, direction and note, as in `logrank`.
     """
+    from lifelines.statistics import logrank_test
+
     low, high = patients[labels == LOW], patients[labels == HIGH]
     row = {"n_low": len(low), "n_high": len(high)}
     row |= {"events_low": int(low["event"].sum()), "events_high": int(high["event"].sum())}
@@ -393,6 +395,8 @@ def _excess_deaths(low: pd.DataFrame, high: pd.DataFrame) -> tuple[float, float]
 
 def _compare_values(groups: Sequence[pd.Series]) -> tuple[float, float, str]:
     """Statistic, p and note: Mann-Whitney of two groups (of the second), Kruskal-Wallis of more."""
+    from scipy.stats import kruskal, mannwhitneyu
+
     if len(groups) < 2 or min(map(len, groups)) == 0:
         return np.nan, np.nan, "fewer than two groups to compare"
     if pd.concat(groups).nunique() == 1:
@@ -476,6 +480,9 @@ def _indicators(values: pd.Series, name: str) -> pd.DataFrame:
 
 def _fit(model: str, frame: pd.DataFrame, note: str) -> pd.DataFrame:
     """One Cox model's rows. `frame` has time, event and a number per covariate."""
+    from lifelines.statistics import proportional_hazard_test
+    from lifelines.utils import concordance_index
+
     n, events = len(frame), int(frame["event"].sum())
     covariates = [name for name in frame.columns if name not in ("time", "event")]
     fitted, reason = None, _why_not(frame, covariates)
@@ -531,7 +538,11 @@ def _why_not(frame: pd.DataFrame, covariates: Sequence[str]) -> str:
     return ""
 
 
-def _try_fit(frame: pd.DataFrame, covariates: Sequence[str]) -> tuple[CoxPHFitter | None, str]:
+def _try_fit(frame: pd.DataFrame, covariates: Sequence[str]) -> tuple["CoxPHFitter | None", str]:
+    from lifelines import CoxPHFitter
+    from lifelines.exceptions import ConvergenceError, ConvergenceWarning
+    from scipy.linalg import LinAlgWarning
+
     with warnings.catch_warnings():
         # A step of the search may overflow and be taken back; where it ends is checked below.
         warnings.simplefilter("ignore", RuntimeWarning)

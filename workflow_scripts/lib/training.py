@@ -138,8 +138,9 @@ class Learner:
         # Batches are normalised as wholes; on a CPU torch has no layer for that.
         if fabric.world_size > 1 and fabric.device.type == "cuda":
             network = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        # Fused: in the loop over a small network's many layers, torch's own default on a CPU, goes a sixth of a step.
         optimizer = torch.optim.AdamW(
-            network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay
+            network.parameters(), lr=schedule.learning_rate, weight_decay=schedule.weight_decay, fused=True
         )
         set_up, optimizer = fabric.setup(network, optimizer)
         averaged = AveragedModel(
