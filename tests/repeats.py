@@ -13,14 +13,14 @@ REPOSITORY = Path(__file__).parents[1]
 SEEDS = (1, 2, 3, 4, 5)
 
 
-def run(folder: Path, study: str, overlays: Sequence[str], seed: int, target: str) -> Path:
+def run(folder: Path, study: str, overlays: Sequence[str], seed: int, target: str, *, cores: int = 2) -> Path:
     """Make a target of a sister study with a seed, in a folder of its own, where what is there is used; its path."""
     folder.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, "-m", "snakemake", "--snakefile", REPOSITORY / "Snakefile", "--directory", folder]
     own = ["--config", f"study={{cohorts: [], seed: {seed}}}", f"{study}={{demo: {{seed: {seed}}}}}"]
     configured = ["--configfile", *(str(REPOSITORY / overlay) for overlay in overlays), *own]
     subprocess.run(
-        [*command, "--cores", "2", "--quiet", "rules", *configured, "--", target], cwd=REPOSITORY, check=True
+        [*command, "--cores", str(cores), "--quiet", "rules", *configured, "--", target], cwd=REPOSITORY, check=True
     )
     return folder / target
 

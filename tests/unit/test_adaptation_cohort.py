@@ -52,6 +52,7 @@ def paint(regions: tuple[str, str], *, number: int) -> adaptation.Painted:
     return adaptation.paint(slide, shape=(150, 150), seed=5, rng=rng)
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(made, tmp_path):
     adaptation.make_adaptation_cohorts(tmp_path, **SMALL | {"processes": 2})
     assert contents(tmp_path) == contents(made)

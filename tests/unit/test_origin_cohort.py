@@ -66,6 +66,7 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*.*")}
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(made, tmp_path):
     origins.make_origin_cohort(tmp_path, processes=2, **SMALL)
     assert contents(tmp_path) == contents(made)

@@ -59,6 +59,7 @@ def test_the_same_seed_gives_the_same_bytes_whatever_the_processes(made, tmp_pat
     assert contents(tmp_path) == contents(made)
 
 
+@pytest.mark.slow
 def test_another_seed_gives_other_slides(made, tmp_path):
     organs.make_transfer_cohorts(tmp_path, **SMALL | {"seed": 6, "slide_px": 300})
     first, second = (
