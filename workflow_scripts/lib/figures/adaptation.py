@@ -164,7 +164,7 @@ def confusion_matrices(
     across = _across(len(names))
     down = -(-len(names) // across)
     width = (style.DOUBLE_COLUMN_MM - 14 - 1.2 * longest) / across - 6
-    figure = style.new(style.DOUBLE_COLUMN_MM, 14 + down * (width + 18 + 1.2 * longest))
+    figure = style.new(style.DOUBLE_COLUMN_MM, 14 + down * (width + 14 + 1.2 * longest))
     panels = figure.subplots(down, across, squeeze=False)
     for panel in panels.flat[len(names) :]:
         panel.set_axis_off()
