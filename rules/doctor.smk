@@ -9,16 +9,17 @@ localrules:
 
 rule doctor:
     input:
-        tables_of_assembly,
+        all_tables_of_assembly,
     log:
         "results/input/logs/doctor.log",
     conda:
         "../envs/histocarta.yaml"
     params:
-        cohorts=[what_the_doctor_asks(cohort) for cohort in study.study.cohorts],
+        cohorts=lambda wildcards: [what_the_doctor_asks(cohort) for cohort in examined_cohorts()],
         settings=study.tiles.model_dump(include={"tile_px", "mpp", "mpp_tolerance"})
         | {"rounds": study.splits.rounds, "chunks": study.predictions.chunks},
         backbone=study.training.backbone,
+        weights=lambda wildcards: first_weights_of_trainings(),
         kept=study.downloads.keep_slides,
     script:
         "../workflow_scripts/doctor.py"

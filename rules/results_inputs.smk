@@ -100,34 +100,58 @@ def tumour_threshold_of_map(wildcards):
 # The doctor
 
 
-def tables_of_assembly(wildcards):
-    """What is known of the cohorts before any slide is opened."""
-    run = [cohort for cohort in study.study.cohorts if cohort in trained_cohorts()]
-    for cohort in run:
-        tables_of(cohort)
-    return [
-        f"results/{cohort}/{name}"
-        for cohort in run
-        for name in ("sheet.tsv", "flow.tsv", "flow_traits.tsv", "survival/clinical.tsv")
-    ]
+def examined_cohorts():
+    """The cohorts of the run: the study's, and those of sister studies."""
+    return list(dict.fromkeys([*study.study.cohorts, *sister_cohorts()]))
+
+
+def tables_of_assembly(cohort):
+    """What is known of a cohort before any slide is opened, by what `doctor.examine_cohort` calls it.
+
+    Of a cohort that no trait is learnt in, applied or of a sister study, that is its list of slides.
+    """
+    folder, of_traits = f"results/{cohort}", cohort in study.study.cohorts and cohort in trained_cohorts()
+    return {
+        "path_to_sheet": f"{folder}/sheet.tsv",
+        "path_to_flow": f"{folder}/flow.tsv" if of_traits else None,
+        "path_to_traits": f"{folder}/flow_traits.tsv" if of_traits else None,
+        "path_to_clinical": f"{folder}/survival/clinical.tsv" if of_traits else None,
+    }
+
+
+def all_tables_of_assembly(wildcards):
+    return [path for cohort in examined_cohorts() for path in given(*tables_of_assembly(cohort).values())]
 
 
 def what_the_doctor_asks(cohort):
     """A cohort's part of `doctor.examine_cohort`."""
-    slides = study.cohorts[cohort].slides
-    return {
+    slides, tables = study.cohorts[cohort].slides, tables_of_assembly(cohort)
+    of_traits = tables["path_to_traits"] is not None
+    return tables | {
         "title": study.cohorts[cohort].title,
-        "path_to_sheet": f"results/{cohort}/sheet.tsv",
-        "path_to_flow": f"results/{cohort}/flow.tsv",
-        "path_to_traits": f"results/{cohort}/flow_traits.tsv",
-        "path_to_clinical": f"results/{cohort}/survival/clinical.tsv",
         "path_to_manifest": input_path(slides.manifest, kind="manifest", cohort=cohort),
         "folder_of_stores": f"results/{cohort}/tiles",
         "downloaded_to": f"results/{cohort}/slides" if slides.download else None,
         "configured_mpp": slides.mpp,
         "photographs": slides.photographs,
-        "traits": len(study.cohorts[cohort].traits),
-        "figures": len(figures_of(cohort)),
+        "traits": len(study.cohorts[cohort].traits) if of_traits else 0,
+        "figures": len(figures_of(cohort)) if of_traits else 0,
+    }
+
+
+def first_weights_of_trainings():
+    """What each training of the run begins with, for `doctor.examine_weights`."""
+    sections = [study.training] if set(study.study.cohorts) & set(trained_cohorts()) else []
+    sections += [sister.training for sister in (study.origin, study.adaptation) if sister]
+    used = study.with_starts([name for cohort in examined_cohorts() if (name := study.cohorts[cohort].tumour_filter)])
+    keys = {"backbone", "weights", "imagenet"}
+    of_filters = {name: study.tumour_filters[name].training.model_dump(include=keys) for name in trained_filters()}
+    return {
+        "needed": [
+            *(section.model_dump(include=keys) for section in sections),
+            *(first for name, first in of_filters.items() if name in used),
+        ],
+        "wanted": [first for name, first in of_filters.items() if study.transfer and name not in used],
     }
 
 

@@ -122,6 +122,39 @@ def test_a_machine_without_a_gpu_is_a_warning_unless_slurm_has_some(monkeypatch)
     assert not [finding for finding in found if finding.state in ("warning", "error")]
 
 
+def test_a_sister_studys_cohort_is_its_slides_alone(tmp_path):
+    Image.new("RGB", (90, 90)).save(tmp_path / "a.png")
+    sheet = sheet_of(tmp_path / "a.png", tmp_path / "b.png").assign(reason="")
+    sheet.to_csv(tmp_path / "sheet.tsv", sep="\t", index=False)
+    tables = dict.fromkeys(("path_to_flow", "path_to_traits", "path_to_clinical", "path_to_manifest", "downloaded_to"))
+    asked = {"title": "Photographs", "photographs": True, "configured_mpp": 1.0, "tile_px": 64, "mpp": 1.0}
+    counts = {"traits": 0, "rounds": 5, "chunks": 4, "figures": 0}
+    said, found = doctor.examine_cohort(
+        path_to_sheet=tmp_path / "sheet.tsv", folder_of_stores=tmp_path, **tables, **asked, **counts
+    )
+    assert said.splitlines()[:3] == [
+        "Photographs",
+        "  warning  slides  1 are not here and will be excluded",
+        "  ok       slides  1 of 2 are here",
+    ]
+    assert said.splitlines()[-1] == "  estimate jobs: 2 (downloads 0, tiling 2)"
+    assert found.models == 0
+
+
+def test_weights_that_are_not_here_are_told_before_the_job_that_needs_them(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    random = {"backbone": "resnet18", "weights": "random", "imagenet": None}
+    lacking = random | {"weights": "imagenet"}
+    here = lacking | {"imagenet": str(tmp_path / "mine.pth")}
+    (tmp_path / "mine.pth").touch()
+    assert doctor.examine_weights([random], [random]) == []
+    assert words(doctor.examine_weights([here, here], [])) == [f"ok weights: resnet18 of ImageNet: {tmp_path}/mine.pth"]
+    (found,) = words(doctor.examine_weights([lacking], [lacking]))
+    assert found.startswith("error weights: no ImageNet weights of resnet18 on this machine")
+    (found,) = words(doctor.examine_weights([random], [lacking]))
+    assert found.startswith("warning weights: no ImageNet weights")
+
+
 def test_what_stops_or_costs_comes_first():
     states = ("ok", "note", "error", "warning")
     text = doctor.report("Title", [doctor.Finding("subject", state, "words") for state in states], ["disk: 1 B"])

@@ -107,6 +107,13 @@ def test_what_a_model_learnt_by_is_told(study):
     assert (described["method"], described["seed"]) == ("dman", SEED)
 
 
+def test_the_doctor_knows_the_cohorts_of_a_sister_study(study):
+    said = study.run([*STUDY.command, "--quiet", "all", "--", "doctor"]).stdout
+    assert "Slides of colon" in said
+    assert "Photographs of colon" in said
+    assert said.count("8 of 8 are here") == 2
+
+
 def test_nothing_is_left_to_do(study):
     assert STUDY.planned(study) == {}
 

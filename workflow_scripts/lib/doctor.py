@@ -10,12 +10,13 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import openslide
 import pandas as pd
 
-from workflow_scripts.lib import cohorts, downloads, files, planning, slides
+from workflow_scripts.lib import cohorts, downloads, files, models, planning, slides
+from workflow_scripts.lib.errors import InputError
 from workflow_scripts.lib.flow import MISSING, PLANNED
 from workflow_scripts.lib.slides import SlideRefused
 
@@ -61,6 +62,25 @@ def examine_machine(*, gpus: int, backbone: str) -> list[Finding]:
     else:
         found.append(Finding("GPU", "warning", f"none: {backbone} will train on CPUs"))
     return found
+
+
+def examine_weights(needed: Iterable[Mapping[str, Any]], wanted: Iterable[Mapping[str, Any]]) -> list[Finding]:
+    """Whether the ImageNet weights that trainings begin with are here; nothing where none begins with any.
+
+    Each training is `backbone`, `weights` and `imagenet` of the configuration. Without what is `needed` a run stops;
+    without what is `wanted` a regime of cross-cancer transfer is left out.
+    """
+    found: dict[str, Finding] = {}
+    for state, trained in (("error", needed), ("warning", wanted)):
+        for settings in trained:
+            if settings["weights"] == "imagenet":
+                try:
+                    file = models.pretrained_file(settings["backbone"], settings["imagenet"])
+                    finding = Finding("weights", "ok", f"{settings['backbone']} of ImageNet: {file}")
+                except InputError as lack:
+                    finding = Finding("weights", state, str(lack))
+                found.setdefault(finding.words, finding)
+    return list(found.values())
 
 
 def examine_slides(
@@ -147,13 +167,17 @@ class Estimate:
     def lines(self) -> list[str]:
         """The estimate in words, a line each."""
         jobs = ", ".join(f"{name} {number:,}" for name, number in self.jobs.items())
-        return [
+        lines = [
             f"slides: {downloads.in_bytes(self.slide_bytes)}, {downloads.in_bytes(self.download_bytes)} to download",
             f"tiles: about {self.tiles:,}, {downloads.in_bytes(self.store_bytes)}",
             f"jobs: {sum(self.jobs.values()):,} ({jobs})",
-            f"training: {self.models} models; the paper's took at most {HOURS_PER_MODEL} h each on 8 Tesla K80: "
-            f"at most {self.models * HOURS_PER_MODEL:,} h of such a machine",
         ]
+        if self.models:
+            lines.append(
+                f"training: {self.models} models; the paper's took at most {HOURS_PER_MODEL} h each on 8 Tesla K80: "
+                f"at most {self.models * HOURS_PER_MODEL:,} h of such a machine"
+            )
+        return lines
 
 
 def estimate(
@@ -173,7 +197,8 @@ def estimate(
 
     Slides that have a tile store in `folder_of_stores` are done. `is_downloaded` says whether slides that are not here
     are; else they count for nothing. Tiles and their stores are
-    in proportion to the slides' bytes (TISSUE_MM2_PER_GB, STORED_BYTES_PER_PX).
+    in proportion to the slides' bytes (TISSUE_MM2_PER_GB, STORED_BYTES_PER_PX). Without traits, as a sister study's
+    cohort is, only downloads and tiling are known.
     """
     listed = sheet[sheet["status"] == "listed"]
     tiled = [(Path(folder_of_stores) / f"{slide}.h5").is_file() for slide in listed["slide_id"]]
@@ -186,14 +211,16 @@ def estimate(
     # What slides have of their own is known when they are opened; most scanners have near this.
     tile_mpp = USUAL_MPP if mpp == slides.NATIVE else mpp
     tiles = round(tissue_mm2 / (tile_px * tile_mpp / 1000) ** 2)
-    jobs = {"downloads": len(absent), "tiling": len(listed), "training": traits * rounds, "predictions": chunks}
+    jobs = {"downloads": len(absent), "tiling": len(listed)}
+    if traits:
+        jobs |= {"training": traits * rounds, "predictions": chunks, "figures and tables": figures}
     return Estimate(
         slide_bytes=present + to_come,
         download_bytes=to_come,
         tiles=tiles,
         store_bytes=round(tiles * tile_px**2 * STORED_BYTES_PER_PX),
         models=traits * rounds,
-        jobs=jobs | {"figures and tables": figures},
+        jobs=jobs,
     )
 
 
@@ -201,9 +228,9 @@ def examine_cohort(
     *,
     title: str,
     path_to_sheet: str | Path,
-    path_to_flow: str | Path,
-    path_to_traits: str | Path,
-    path_to_clinical: str | Path,
+    path_to_flow: str | Path | None,
+    path_to_traits: str | Path | None,
+    path_to_clinical: str | Path | None,
     path_to_manifest: str | Path | None,
     folder_of_stores: str | Path,
     downloaded_to: str | Path | None,
@@ -214,10 +241,11 @@ def examine_cohort(
     photographs: bool = False,
     **counts: int,
 ) -> tuple[str, Estimate]:
-    """The report on a cohort, from the tables of its assembly, and the estimate in it; `counts` as `estimate` has."""
+    """The report on a cohort, from the tables of its assembly, and the estimate in it; `counts` as `estimate` has.
+
+    A sister study's cohort is its slides alone: it has no flow, traits nor clinical table.
+    """
     sheet = files.read_table(path_to_sheet, text=cohorts.SHEET_TEXT)
-    flow = files.read_table(path_to_flow, text=["step", "name"])
-    traits = files.read_table(path_to_traits, text=["trait", "status", "reason"])
     findings = examine_slides(
         sheet,
         target_mpp=mpp,
@@ -226,7 +254,10 @@ def examine_cohort(
         tolerance=mpp_tolerance,
         photographs=photographs,
     )
-    findings += examine_patients(flow, traits, files.read_table(path_to_clinical))
+    if path_to_flow is not None:
+        flow = files.read_table(path_to_flow, text=["step", "name"])
+        traits = files.read_table(path_to_traits, text=["trait", "status", "reason"])
+        findings += examine_patients(flow, traits, files.read_table(path_to_clinical))
     sizes, is_downloaded = _sizes_in_manifest(path_to_manifest), downloaded_to is not None
     found = estimate(
         sheet,
