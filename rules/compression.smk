@@ -263,6 +263,8 @@ rule attribute_slides:
     wildcard_constraints:
         target=one_of(study.compression.targets),
         encoder=one_of(study.compression.encoders),
+    # What is drawn of it takes longest.
+    priority: 1
     conda:
         "../envs/histocarta.yaml"
     threads: study.predictions.threads

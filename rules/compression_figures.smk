@@ -334,6 +334,8 @@ rule draw_compression_looked_at_slides:
         "results/compression/logs/draw_compression_looked_at_slides.log",
     benchmark:
         "results/compression/benchmarks/draw_compression_looked_at_slides.tsv"
+    # Alone at the end it would take a minute of one core; before others' training it takes none.
+    priority: 1
     conda:
         "../envs/histocarta.yaml"
     params:

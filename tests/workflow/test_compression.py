@@ -77,7 +77,9 @@ def test_no_patient_is_in_two_sets_of_a_model(study):
 
 def test_traits_of_the_chain_stand_twice_in_one_table_over_the_same_slides(study):
     traits = table(study, "traits")
-    assert traits[["trait", "model"]].to_numpy().tolist() == [["PRLA", model] for model in ("tiles", "grids")]
+    assert traits[["trait", "model"]].to_numpy().tolist() == [
+        [trait, model] for trait in ("PRLA", "RIMA") for model in ("tiles", "grids")
+    ]
     assert (traits.groupby("trait")["n_test"].nunique() == 1).all()
 
 
