@@ -58,6 +58,8 @@ rule train_encoder:
         "results/compression/benchmarks/train_encoder/{encoder}.tsv"
     wildcard_constraints:
         encoder=one_of(encoders_of_kind(*LEARNT)),
+    # All else waits for them: without it the last ones train while a core is idle.
+    priority: 1
     conda:
         "../envs/histocarta.yaml"
     threads: study.compression.training.threads

@@ -5,8 +5,10 @@ import os
 import re
 import signal
 import subprocess
+import threading
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import cluster
@@ -58,24 +60,49 @@ def resumed(log: Path) -> int:
 
 
 def training_job(master: Master, spared: Collection[str], seconds: float = 600) -> tuple[str, Path]:
-    """Wait until a job trains whose state is saved, and which is none of `spared`, and stop its processes where they
-    are, so that it does not end before something befalls it; return its number and its log."""
+    """Wait until a training is held that is none of `spared`; return its job's number and its log."""
     found: list[tuple[str, Path]] = []
 
-    def trains() -> bool:
+    def is_held() -> bool:
         assert master.lives(), master.output.read_text()[-3000:]
-        for job in queued(master.checkout.folder, "RUNNING"):
-            named = re.fullmatch(r"rule_train_model_wildcards_(\w+?)_(.+)_(\d+)", job.comment)
-            if named and job.number not in spared:
-                log = master.checkout.folder / f"results/{named[1]}/logs/train_model/{named[2]}_round_{named[3]}.log"
-                # What has no process any more has trained, and its job is about to end.
-                if trained(log) and _stop(_writers(log)) and state_of(job.number) == "RUNNING":
-                    found.append((job.number, log))
-                    return True
-        return False
+        found.extend(_hold_trainings(master.checkout, spared))
+        return bool(found)
 
-    wait_until(trains, seconds, "no job trains")
+    wait_until(is_held, seconds, "no job trains")
     return found[0]
+
+
+@contextlib.contextmanager
+def trainings_held(checkout: Checkout, spared: Collection[str]) -> Iterator[None]:
+    """Meanwhile hold each training that is none of `spared`, which may grow: however long something takes to befall
+    one of them, the others do not end before their turn. They are left to the next master, which cancels them."""
+    over = threading.Event()
+
+    def hold() -> None:
+        while not over.wait(0.5):
+            _hold_trainings(checkout, spared)
+
+    with ThreadPoolExecutor(1) as thread:
+        holding = thread.submit(hold)
+        try:
+            yield
+        finally:
+            over.set()
+        holding.result()
+
+
+def _hold_trainings(checkout: Checkout, spared: Collection[str]) -> list[tuple[str, Path]]:
+    """Stop the processes of each job that trains, has a saved state and is none of `spared` where they are; return
+    these jobs' numbers and logs."""
+    held = []
+    for job in queued(checkout.folder, "RUNNING"):
+        named = re.fullmatch(r"rule_train_model_wildcards_(\w+?)_(.+)_(\d+)", job.comment)
+        if named and job.number not in spared:
+            log = checkout.folder / f"results/{named[1]}/logs/train_model/{named[2]}_round_{named[3]}.log"
+            # What has no process any more has trained, and its job is about to end.
+            if trained(log) and _stop(_writers(log)) and state_of(job.number) == "RUNNING":
+                held.append((job.number, log))
+    return held
 
 
 def cancel(job: str, _log: Path) -> None:

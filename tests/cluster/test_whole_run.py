@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from checkouts import MINI, REPOSITORY, Checkout, tables_of
-from faults import Master, cancel, cut_power, hang_until_the_limit, resumed, trained, training_job
+from faults import Master, cancel, cut_power, hang_until_the_limit, resumed, trained, training_job, trainings_held
 from jobs import Attempt, assert_one_writer, attempts, snakemake
 
 from workflow_scripts.lib.files import read_table
@@ -53,18 +53,21 @@ def story(running_cluster, overlay, tmp_path_factory) -> Story:
     there.edit(PROFILE, asked, starved)
     master = Master(there, snakemake("--configfile", overlay, mem_mb=2000, repository=there.folder))
     faults = {"cancelled": cancel, "power": cut_power, "time": hang_until_the_limit}
+    hit: list[str] = []
     found: dict[str, tuple[str, Path, int]] = {}
 
-    def next_one(fault: str) -> str:
-        job, log = training_job(master, spared=[job for job, _, _ in found.values()])
+    def next_one(fault: str) -> tuple[str, Path]:
+        job, log = training_job(master, spared=hit)
+        hit.append(job)
         found[fault] = job, log, trained(log)
-        return job
+        return job, log
 
     master.start()
     try:
-        for fault, befall in faults.items():
-            befall(next_one(fault), found[fault][1])
-        next_one("master")
+        with trainings_held(there, spared=hit):
+            for fault, befall in faults.items():
+                befall(*next_one(fault))
+            next_one("master")
         master.kill()
         master.start()
         assert master.wait(1800) == 0, master.output.read_text()
