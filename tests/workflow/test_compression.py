@@ -40,7 +40,7 @@ def test_every_target_is_scored_for_every_encoder_that_it_names(study):
 
 def test_an_encoder_that_nothing_names_is_not_trained_and_its_slides_are_not_read(study):
     trained = [path.name for path in (study.folder / RESULTS / "encoders").iterdir()]
-    assert sorted(trained) == sorted([*ENCODERS, "ablation_lymph", "ablation_all_1"])
+    assert sorted(trained) == sorted([*ENCODERS, "ablation_all_1"])
     assert not (study.folder / "results" / "compression_glands").exists()
 
 
@@ -49,9 +49,9 @@ def test_each_encoder_learns_its_tasks(study):
         "lymph": ["background", "tumour"],
         "tissues": ["tumour", "mucosa", "muscle", "stroma", "lymphoid", "necrosis"],
     }
-    assert description(study, "ablation_lymph")["features"] == 16
+    assert description(study, "ablation_all_1")["features"] == 16
     assert description(study, "multitask")["settings"]["augmentations"] == ["horizontal_flip"]
-    assert len(description(study, "ablation_lymph")["settings"]["augmentations"]) > 1
+    assert len(description(study, "ablation_all_1")["settings"]["augmentations"]) > 1
     assert table(study, "encoders").query("encoder == 'multitask'")["accuracy"].between(0, 1).all()
 
 
@@ -129,7 +129,7 @@ def test_an_external_slide_that_goes_trains_nothing(study, tmp_path):
     copy.edit(DEMO, sheet, f"{sheet}      exclude: {{{slide}: taken away}}\n")
     done = copy.run([*STUDY.command, "--", f"{RESULTS}/tables/table1.tsv", f"{RESULTS}/tables/ablation.tsv"])
     assert done.returncode == 0, done.stdout
-    for encoder in ("multitask", "ablation_lymph"):
+    for encoder in ("multitask", "ablation_all_1"):
         weights = f"{RESULTS}/models/proliferation/{encoder}/model_1/weights.safetensors"
         assert (copy.folder / weights).stat().st_mtime_ns == (study.folder / weights).stat().st_mtime_ns
     assert table(copy, "table1").query("set == 'external'")["patients"].tolist() == [3]
