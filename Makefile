@@ -48,7 +48,7 @@ test-transfer: $(READY) ## cross-cancer transfer over five seeds, with a negativ
 test-compression: $(READY) ## neural image compression over five seeds, with negative controls (an hour on two cores)
 	$(BIN)/python -m pytest tests/compression -s
 
-test-adaptation: $(READY) ## microscope adaptation over five seeds, on generated slides and on real colon, with a negative control (an hour and a half on two cores)
+test-adaptation: $(READY) ## microscope adaptation over five seeds, on generated slides and on real colon, with a negative control (an hour on four cores)
 	$(BIN)/python -m pytest tests/adaptation -s
 
 test-cluster: $(READY) ## tests on a real SLURM of three virtual nodes (root on Debian 12); OVERLAY=studies/demo.yaml for longer
