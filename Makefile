@@ -10,6 +10,9 @@ READY := $(VENV)/.ready
 PEERS := .venv-peers/.ready
 SNAKEMAKE := $(BIN)/snakemake --cores $(CORES)
 
+# The environment is installed without bytecode: where none were written, every job would compile what it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo controls doctor submissions test test-results test-colon test-origin test-transfer test-compression test-adaptation test-cluster test-matrix bench lint format lock clean
 
 help: ## list the targets
