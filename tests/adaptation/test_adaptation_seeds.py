@@ -17,8 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from colon_cohort import make
-from repeats import REPOSITORY, SEEDS, run
-from scipy import stats
+from repeats import REPOSITORY, SEEDS, paired, run
 
 from workflow_scripts.lib import files
 from workflow_scripts.lib.configuration.adaptation import Camera
@@ -67,11 +66,7 @@ def found() -> pd.DataFrame:
 
 def gain(found: pd.DataFrame, method: str, over: str, what: str) -> tuple[float, float, float]:
     """The mean gain of macro F1 on photographs over a source-only model, and its 95 % interval, which are printed."""
-    gains = (found[method] - found[over]).loc[what, "target"].to_numpy()
-    mean, error = gains.mean(), gains.std(ddof=1) / np.sqrt(len(gains))
-    low, high = stats.t.interval(0.95, len(gains) - 1, mean, error)
-    print(f"{what}, {method} - {over}: {mean:+.3f} ({low:+.3f} to {high:+.3f}); {np.round(gains, 3)}")
-    return float(mean), float(low), float(high)
+    return paired(found.xs("target", level="domain"), method, over, what)
 
 
 def test_a_model_of_slides_knows_slides_and_is_worse_on_photographs(found):
